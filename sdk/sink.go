@@ -1,0 +1,112 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// Sink takes the WAL of one stream. The package documentation says what the
+// host promises and what it expects.
+type Sink interface {
+	// Open acquires what the sink owns and answers its position. It is the first
+	// call and comes once. The configuration was decoded and validated before.
+	//
+	// A sink that owns a directory locks it, and waits up to req.LockWait for a
+	// predecessor that is still dying. Where what it holds belongs to another
+	// cluster than req.System it still answers its position and that system
+	// identifier: the host compares, and explains.
+	Open(ctx context.Context, req *OpenRequest) (OpenResult, error)
+
+	// Write takes one batch, which is borrowed until it returns. Nothing has to be
+	// durable yet.
+	Write(ctx context.Context, b *Batch) error
+
+	// Flush makes everything written so far durable and answers the LSN up to
+	// which that holds: normally To of the last batch. An error means that
+	// durability is not known: the sink is closed and started again, and must find
+	// its position from what is really there.
+	Flush(ctx context.Context) (wal.LSN, error)
+
+	// Close releases everything. It follows a successful Open whatever happened in
+	// between; a Flush comes before it when the stream ends in order.
+	Close(ctx context.Context) error
+}
+
+// Applier is a sink that makes what it was given visible to readers at another
+// moment than it makes it durable. Sinks without it have no apply position.
+type Applier interface {
+	// Applied is the LSN up to which readers see everything written. It is asked
+	// after each Write and Flush.
+	Applied() wal.LSN
+}
+
+// Reader is a sink that keeps WAL and gives it back: the host serves new and
+// lagging sinks, and gaps, through it.
+type Reader interface {
+	// ReadWAL calls emit with consecutive pieces of the timeline's WAL from from
+	// on, at most 256 KiB each, borrowed by emit until it returns, and ends at to,
+	// or, when to is 0, with what is durable. WAL that is not there is an error
+	// that wraps [ErrNotHeld]. It may be called while Write and Flush run, several
+	// times at once; Close comes after all have returned, for which ctx is cancelled.
+	ReadWAL(ctx context.Context, tli wal.TimelineID, from, to wal.LSN, emit func(lsn wal.LSN, p []byte) error) error
+}
+
+// ErrNotHeld is returned by a Reader for WAL that it does not keep.
+var ErrNotHeld = errors.New("this WAL is not held here")
+
+// System is the identity of the cluster that the WAL comes from.
+type System struct {
+	ID            uint64          // system identifier
+	Timeline      wal.TimelineID  // that is about to be streamed
+	SegmentSize   wal.SegmentSize // wal_segment_size
+	ServerVersion int             // server_version_num, e.g. 150018
+}
+
+// OpenRequest is what a sink is told at Open.
+type OpenRequest struct {
+	Stream   string // name of the stream in the configuration
+	Sink     string // name of the sink in the stream
+	System   System
+	LockWait time.Duration // how long to wait for a directory's lock
+	// Logger writes lines that arrive in the host's log under the sink's name.
+	Logger *slog.Logger
+}
+
+// OpenResult is a sink's answer to Open.
+type OpenResult struct {
+	// New says that the sink holds nothing; the other fields are then not read.
+	New      bool
+	SystemID uint64       // of the cluster whose WAL is held
+	Position wal.Position // everything before it is held durably
+}
+
+// permanentError is an error that a restart does not cure.
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// Permanent marks an error that a restart of the sink cannot cure: a person must
+// act first. Its text says what to do. All other errors are retried.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+// Permanentf is [Permanent] of fmt.Errorf.
+func Permanentf(format string, args ...any) error {
+	return Permanent(fmt.Errorf(format, args...))
+}
+
+// IsPermanent reports whether err, or what it wraps, was marked with [Permanent].
+func IsPermanent(err error) bool {
+	var p *permanentError
+	return errors.As(err, &p)
+}

@@ -1,0 +1,143 @@
+// Package sinktest drives a sink in a test as the host would, in the test's own
+// process: WAL goes through the record reader and the block layout, and the sink
+// gets what is new to it.
+package sinktest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/walplex/walplex/sdk"
+	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/xlogreader"
+	"github.com/walplex/walplex/sdk/wire"
+)
+
+// Options of a session.
+type Options struct {
+	// Start is where a new sink begins; streaming starts at its segment's start.
+	Start wal.LSN
+	// LockWait is handed to Open; 0 is one second.
+	LockWait time.Duration
+}
+
+// Session is one life of a sink, from Open to Close.
+type Session struct {
+	sink    sdk.Sink
+	def     *sdk.Definition
+	sys     sdk.System
+	result  sdk.OpenResult
+	at      wal.LSN // the sink's position, or where a new one begins
+	next    wal.LSN // first byte of WAL that Deliver takes
+	asm     *wire.Assembler
+	batcher *sdk.Batcher
+	buf     []byte
+}
+
+// Open decodes the configuration, which is a value that encoding/json turns into
+// an object of the sink's attributes, or that object as []byte, and opens the sink.
+func Open(ctx context.Context, def *sdk.Definition, config any, sys sdk.System, o Options) (*Session, error) {
+	raw, ok := config.([]byte)
+	if !ok {
+		var err error
+		if raw, err = json.Marshal(config); err != nil {
+			return nil, err
+		}
+	}
+	sink, err := def.NewSink(raw)
+	if err != nil {
+		return nil, err
+	}
+	return OpenSink(ctx, def, sink, sys, o)
+}
+
+// OpenSink opens a sink that was made by other means, as one with a file system
+// of the test's.
+func OpenSink(ctx context.Context, def *sdk.Definition, sink sdk.Sink, sys sdk.System, o Options) (*Session, error) {
+	if o.LockWait == 0 {
+		o.LockWait = time.Second
+	}
+	res, err := sink.Open(ctx, &sdk.OpenRequest{Stream: "test", Sink: "test", System: sys, LockWait: o.LockWait, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{sink: sink, def: def, sys: sys, result: res, at: res.Position.LSN}
+	if res.New {
+		s.at = o.Start
+		if def.Raw() && !def.WantsRecords() {
+			s.at = sys.SegmentSize.Start(o.Start)
+		}
+	}
+	s.next = sys.SegmentSize.Start(s.at)
+	reader := xlogreader.New(s.next, xlogreader.Options{SystemID: sys.ID, SegmentSize: sys.SegmentSize, Timeline: sys.Timeline, MaxWhole: wire.MaxWhole})
+	s.asm = wire.NewAssembler(reader, sys.Timeline, s.next)
+	s.batcher = sdk.NewBatcher(def, s.at)
+	return s, nil
+}
+
+// Result is what the sink answered at Open.
+func (s *Session) Result() sdk.OpenResult { return s.result }
+
+// Next is the LSN of the first byte that Deliver takes: at first the start of
+// the segment of the sink's position.
+func (s *Session) Next() wal.LSN { return s.next }
+
+// Deliver hands over the WAL that follows Next, cut into blocks.
+func (s *Session) Deliver(ctx context.Context, p []byte) error {
+	for len(p) > 0 {
+		if s.asm.NeedsBuffer() {
+			s.asm.SetBuffer(s.buf)
+		}
+		n, err := s.asm.Append(p, 0)
+		p = p[n:]
+		s.next += wal.LSN(n)
+		if err2 := s.write(ctx, s.asm.Seal()); err2 != nil {
+			return err2
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Session) write(ctx context.Context, block []byte) error {
+	s.buf = block
+	v, err := wire.ParseBlock(block, false)
+	if err != nil {
+		return err
+	}
+	if v.WALEnd() <= s.at {
+		return nil
+	}
+	recordFrom := 0
+	if s.def.WantsRecords() {
+		begin := wal.LSN(0)
+		if s.result.New {
+			begin = s.at
+		}
+		recordFrom = v.FirstRecord(s.at, begin)
+	} else {
+		block = v.WALOnly()
+	}
+	b, err := s.batcher.Next(block, max(s.at, v.WALStart()), recordFrom)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.sink.Write(ctx, b), s.batcher.Err())
+}
+
+// Flush asks the sink to make everything durable.
+func (s *Session) Flush(ctx context.Context) (wal.LSN, error) { return s.sink.Flush(ctx) }
+
+// Close closes the sink.
+func (s *Session) Close(ctx context.Context) error { return s.sink.Close(ctx) }
+
+// Kill forgets the sink without closing it, as a crash does.
+func (s *Session) Kill() { s.sink = nil }
+
+func (s *Session) String() string { return fmt.Sprintf("%s at %s", s.def.Type(), s.next) }

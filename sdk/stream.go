@@ -1,0 +1,157 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wire"
+)
+
+// queueLimit bounds the messages that wait for the sink. Credits bound their
+// bytes; this bounds a host that ignores them.
+const queueLimit = 2048
+
+// session is one Stream call: a reader that queues what the host sends, so that
+// data arrives while the sink writes and fsyncs, and one worker that calls the
+// sink.
+type session struct {
+	s       *server
+	stream  wire.Sink_StreamServer
+	sendMu  sync.Mutex // the worker's progress and the reader's heartbeats
+	batcher *Batcher
+	queue   chan *wire.HostMessage
+
+	written, flushed, applied uint64 // LSNs
+	flushNumber, released     uint64
+}
+
+// Stream delivers WAL to the sink.
+func (s *server) Stream(stream wire.Sink_StreamServer) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sink == nil {
+		return status.Error(codes.FailedPrecondition, "the sink is not open")
+	}
+	if s.failed != nil {
+		return status.Error(codes.FailedPrecondition, "the sink has failed and can only be closed: "+s.failed.Error())
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	start := first.GetStart()
+	if start == nil {
+		return status.Error(codes.InvalidArgument, "the stream does not begin with its start")
+	}
+	ss := &session{s: s, stream: stream, queue: make(chan *wire.HostMessage, queueLimit),
+		batcher: NewBatcher(s.def, wal.LSN(start.FromLsn))}
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	received := make(chan error, 1)
+	go func() { received <- ss.receive(ctx) }()
+	if s.failed = ss.work(ctx); s.failed != nil {
+		return ss.fault(s.failed)
+	}
+	return <-received
+}
+
+// receive queues what the host sends and answers heartbeats at once. It closes
+// the queue when the host has closed its side.
+func (ss *session) receive(ctx context.Context) error {
+	defer close(ss.queue)
+	for {
+		m, err := ss.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if hb := m.GetHeartbeat(); hb != nil {
+			if err := ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_Heartbeat{Heartbeat: hb}}); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case ss.queue <- m:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// work calls the sink for each message in order, until the queue ends.
+func (ss *session) work(ctx context.Context) error {
+	for m := range ss.queue {
+		switch x := m.Message.(type) {
+		case *wire.HostMessage_Block:
+			if err := ss.write(ctx, x.Block); err != nil {
+				return err
+			}
+		case *wire.HostMessage_Flush:
+			lsn, err := ss.s.sink.Flush(ctx)
+			if err != nil {
+				return err
+			}
+			ss.flushed, ss.flushNumber = uint64(lsn), x.Flush.Number
+		case *wire.HostMessage_Epoch:
+			return Permanentf("timeline %d ended at %s and timeline %d begins: this sink does not follow a switch of timelines",
+				x.Epoch.OldTimeline, wal.LSN(x.Epoch.SwitchLsn), x.Epoch.NewTimeline)
+		default:
+			continue // of no concern to this sink, or of a newer host
+		}
+		if a, ok := ss.s.sink.(Applier); ok && ss.s.def.applied {
+			ss.applied = uint64(a.Applied())
+		}
+		if err := ss.report(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (ss *session) write(ctx context.Context, b *wire.Block) error {
+	batch, err := ss.batcher.Next(b.Data, wal.LSN(b.WalFrom), int(b.RecordFrom))
+	if err != nil {
+		return err
+	}
+	if err := ss.s.sink.Write(ctx, batch); err != nil {
+		return err
+	}
+	ss.written = uint64(batch.To())
+	ss.released++
+	return ss.batcher.Err()
+}
+
+func (ss *session) report() error {
+	return ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_Progress{Progress: &wire.Progress{
+		WrittenLsn: ss.written, FlushedLsn: ss.flushed, AppliedLsn: ss.applied,
+		FlushNumber: ss.flushNumber, ReleasedBlocks: ss.released,
+	}}})
+}
+
+func (ss *session) send(m *wire.SinkMessage) error {
+	ss.sendMu.Lock()
+	defer ss.sendMu.Unlock()
+	return ss.stream.Send(m)
+}
+
+// fault tells the host why the sink gives up. The stream then ends.
+func (ss *session) fault(err error) error {
+	if ss.stream.Context().Err() != nil {
+		return ss.stream.Context().Err()
+	}
+	kind := wire.Fault_RETRYABLE
+	if IsPermanent(err) {
+		kind = wire.Fault_PERMANENT
+	}
+	f := &wire.Fault{Kind: kind, Reason: err.Error()}
+	return ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_Fault{Fault: f}})
+}
