@@ -1,0 +1,98 @@
+package config
+
+import (
+	"cmp"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+var hostShape = &shape{name: "host", attrs: []string{"control", "http", "plugin_dirs"}}
+
+// maxSocketPath is how long the path of a Unix socket can be, bytes (sun_path
+// less its final NUL).
+const maxSocketPath = 107
+
+func (l *loader) loadHost() {
+	for i, b := range l.hosts {
+		if i > 0 {
+			l.rep.error(b.DefRange(), "second host block", "the first is at "+place(l.hosts[0].DefRange())+"; a configuration has one")
+		}
+		l.checkShape(hostShape, b.Body)
+		attrs := attributesOf(l, b)
+		h := Host{
+			Range:           b.DefRange(),
+			ControlRange:    attrs.at("control"),
+			HTTPRange:       attrs.at("http"),
+			PluginDirsRange: attrs.at("plugin_dirs"),
+		}
+		h.Control, _ = attrs.path("control")
+		if len(h.Control) > maxSocketPath {
+			l.rep.errorf(h.ControlRange, "choose a shorter directory", "path of a Unix socket longer than %d bytes", maxSocketPath)
+		}
+		h.HTTP = attrs.hostPort("http")
+		h.PluginDirs = attrs.paths("plugin_dirs")
+		if i == 0 {
+			l.config.Host = h
+		}
+	}
+}
+
+var pluginShape = &shape{name: "plugin", attrs: []string{"path", "sha256", "args", "env", "auto_mtls"}}
+
+func (l *loader) loadPlugin(b *hclsyntax.Block) {
+	l.checkShape(pluginShape, b.Body)
+	attrs := attributesOf(l, b)
+	p := &Plugin{
+		Type:        b.Labels[0],
+		AutoMTLS:    true,
+		Range:       b.DefRange(),
+		TypeRange:   b.LabelRanges[0],
+		PathRange:   attrs.at("path"),
+		SHA256Range: attrs.at("sha256"),
+	}
+	if v, ok := attrs.required("path", cty.String, use{}, "write the path of the sink's program, relative to the directory of this file or absolute"); ok {
+		p.Path, _ = attrs.resolve("path", v.AsString())
+	}
+	if sum, ok := attrs.text("sha256"); ok {
+		p.SHA256 = strings.ToLower(sum)
+		if raw, err := hex.DecodeString(sum); err != nil || len(raw) != 32 {
+			attrs.bad("sha256", &plainError{"not a SHA-256 sum", "write 64 hexadecimal digits, as sha256sum prints them"})
+		}
+	}
+	p.Args = attrs.texts("args")
+	p.Env = attrs.secretTexts("env")
+	if v, ok := attrs.flag("auto_mtls"); ok {
+		p.AutoMTLS = v
+	}
+	l.checkEnvNames(attrs, p)
+	l.config.Plugins = append(l.config.Plugins, p)
+}
+
+// checkEnvNames does not repeat a name that is wrong: it may be a value.
+func (l *loader) checkEnvNames(attrs attributes, p *Plugin) {
+	for name := range p.Env {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(p.Env[name].Reveal(), 0) {
+			attrs.bad("env", &plainError{"not an environment", `write env = { NAME = "value" }, without = or NUL in the name`})
+			return
+		}
+	}
+}
+
+func (l *loader) checkPlugins() {
+	seen := map[string]*Plugin{}
+	for _, p := range l.config.Plugins {
+		first := seen[p.Type]
+		switch {
+		case slices.Contains(l.options.Builtins, p.Type):
+			l.rep.error(p.TypeRange, quote(p.Type)+" is a built-in sink type", "choose another name for the plugin")
+		case first != nil:
+			l.rep.error(p.TypeRange, "plugin "+quote(p.Type)+" is declared twice", "the first is at "+place(cmp.Or(first.TypeRange, first.Range)))
+		default:
+			seen[p.Type] = p
+		}
+	}
+}
