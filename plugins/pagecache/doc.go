@@ -1,0 +1,27 @@
+// Package pagecache is the sink page_cache: it keeps every WAL record under each
+// page that the record changes, and answers what a page was as of any LSN since
+// it began.
+//
+//	sink "page_cache" "pages" {
+//	  config {
+//	    directory = "/var/lib/walplex/pages"
+//	  }
+//	}
+//
+// Package pagestore says what is kept, and how; package pagepb is the service
+// that answers reads, on a Unix socket that only the sink's user can connect to.
+//
+// # Positions
+//
+// Keys, records and position become durable in one atomic step, at Flush, or
+// earlier where more is pending than memory is meant for. Readers see exactly
+// what is durable: applied is flushed, and a page that was served once is served
+// again after a crash. Whoever waits for an LSN therefore waits for the flush
+// that covers it; the host asks for one whenever it has nothing more to send.
+//
+// A new cache begins at the position at which the host starts it, its horizon:
+// no page can be read as of an earlier LSN.
+//
+// A record is put together up to 16 MiB; larger ones, none of which references a
+// page, are kept in fragments.
+package pagecache

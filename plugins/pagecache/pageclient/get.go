@@ -1,0 +1,132 @@
+package pageclient
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/walplex/walplex/plugins/pagecache/pagepb"
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// GetOptions are what a user says of a page, in the form in which it is typed.
+type GetOptions struct {
+	From     string        // the sink's socket
+	Relation string        // tablespace/database/relation file number
+	Fork     string        // main, fsm, vm or init; "" is main
+	Block    uint32        // from 0
+	LSN      string        // as PostgreSQL writes it; "" is the last WAL that the sink can read
+	Wait     time.Duration // how long to wait for the LSN; 0 is [DefaultWait]
+}
+
+// DefaultWait is how long [GetPage] waits for an LSN that the sink has not
+// reached.
+const DefaultWait = 30 * time.Second
+
+// GetPage writes the page to w, 8192 bytes as they lie in a relation's file, and
+// nothing else. A page that would have to be replayed is an error that names the
+// records.
+func GetPage(ctx context.Context, w io.Writer, o GetOptions) error {
+	req, err := o.request()
+	if err != nil {
+		return err
+	}
+	c, err := Dial(o.From)
+	if err != nil {
+		return err
+	}
+	defer c.Close() // nothing is in flight any more
+	res, err := c.Page(ctx, req)
+	if err != nil {
+		return err
+	}
+	if replay := res.GetReplay(); replay != nil {
+		return needsReplay(req, wal.LSN(res.Lsn), replay)
+	}
+	page := res.GetImage().GetPage()
+	if len(page) != wal.BlockSize {
+		return fmt.Errorf("the sink at %s answered a page of %d bytes, want %d", o.From, len(page), wal.BlockSize)
+	}
+	_, err = w.Write(page)
+	return err
+}
+
+func (o *GetOptions) request() (r PageRequest, err error) {
+	if o.From == "" {
+		return r, fmt.Errorf("name the socket of the page_cache sink, which is pages.sock in its directory unless configured")
+	}
+	r.Block, r.Wait = wal.BlockNumber(o.Block), o.Wait
+	if r.Wait == 0 {
+		r.Wait = DefaultWait
+	}
+	if r.Rel, err = ParseRelation(o.Relation); err != nil {
+		return r, err
+	}
+	if r.Fork, err = ParseFork(o.Fork); err != nil {
+		return r, err
+	}
+	if o.LSN != "" {
+		r.LSN, err = wal.ParseLSN(o.LSN)
+	}
+	return r, err
+}
+
+// ParseRelation reads tablespace/database/relation file number, as pg_waldump
+// prints a relation.
+func ParseRelation(s string) (r wal.RelFileLocator, err error) {
+	parts := strings.Split(s, "/")
+	var n [3]uint64
+	for i := range n {
+		if err == nil && i < len(parts) {
+			n[i], err = strconv.ParseUint(parts[i], 10, 32)
+		}
+	}
+	if len(parts) != len(n) || err != nil || n[2] == 0 {
+		return r, fmt.Errorf("%q is not a relation: write TABLESPACE/DATABASE/RELATION in numbers, such as 1663/5/16384 (pg_relation_filepath tells the last two)", s)
+	}
+	return wal.RelFileLocator{Spc: wal.OID(n[0]), DB: wal.OID(n[1]), Rel: wal.OID(n[2])}, nil
+}
+
+// ParseFork reads a fork's name; "" is the main fork.
+func ParseFork(s string) (wal.ForkNumber, error) {
+	if s == "" {
+		return wal.MainFork, nil
+	}
+	for f := wal.MainFork; f <= wal.InitFork; f++ {
+		if f.String() == s {
+			return f, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a fork: write main, fsm, vm or init", s)
+}
+
+// shownRecords is how many records an error names.
+const shownRecords = 20
+
+// needsReplay says what stands between the page and its last image.
+func needsReplay(r PageRequest, at wal.LSN, p *pagepb.Replay) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "block %d of relation %s, fork %s, as of %s: %d records would have to be replayed, which this release does not do",
+		r.Block, r.Rel, r.Fork, at, p.Total)
+	switch p.Base {
+	case pagepb.Replay_IMAGE:
+		fmt.Fprintf(&b, "\nbase: the image in the record that ends at %s", wal.LSN(p.BaseLsn))
+	case pagepb.Replay_INIT:
+		b.WriteString("\nbase: the first of them initialises the page")
+	default:
+		b.WriteString("\nbase: none is held, because the cache began after the page's last image")
+	}
+	for i, rec := range p.Records {
+		if i == shownRecords {
+			break
+		}
+		fmt.Fprintf(&b, "\n%s to %s %s %s", wal.LSN(rec.StartLsn), wal.LSN(rec.EndLsn), rec.Rmgr, rec.Operation)
+	}
+	if p.Total > shownRecords {
+		fmt.Fprintf(&b, "\n… and %d more", p.Total-shownRecords)
+	}
+	return fmt.Errorf("%s", b.String())
+}

@@ -1,0 +1,91 @@
+// Package pagestore keeps WAL records by the page that they change, so that any
+// page can be found as of any LSN. It is the storage of the page_cache sink: it
+// knows records and pages, and neither hosts nor clients.
+//
+// # What is kept
+//
+// Every record that has a block reference is kept, under each page that it
+// references; a heap record that clears bits of a visibility map which it does
+// not reference is kept under the map's page too. Of the others those are kept
+// that say something about files, relations or the state of transactions: all of
+// XLOG, Storage, CLOG, Database, Tablespace, MultiXact, RelMap and CommitTs,
+// Transaction's COMMIT, PREPARE, ABORT, COMMIT_PREPARED and ABORT_PREPARED, and
+// all of extensions. Dropped are the records without block references of
+// Standby, ReplicationOrigin, LogicalMessage, Generic, Sequence and the access
+// methods (for recovery conflicts and logical decoding), and Transaction's
+// ASSIGNMENT and INVALIDATION.
+//
+// # Directory
+//
+//	page_cache.format   the format's number, as text: read before anything else
+//	page_cache.lock     locked while a process has the store open
+//	values/0000000001   the log of values: records, appended once each, in WAL order
+//	index/              a pebble store: keys that point into the log, and the state
+//
+// # Values
+//
+// A file of the log begins with 64 bytes, little-endian, then has one entry after
+// another without padding. An entry lies in one file; a file that holds
+// MaxLogFile bytes or more gets no further entry.
+//
+//	 0       4       8               16      20          24               60
+//	+-------+-------+---------------+-------+-----------+----------------+------+
+//	|"WPV1" |format |system ident.  |number |0          | 36 bytes 0     |crc   |
+//	+-------+-------+---------------+-------+-----------+----------------+------+
+//
+//	 0               8       12      16   17   18    20     24
+//	+---------------+-------+-------+----+----+-----+------+-------------------
+//	|start LSN      |end -  |length |kind|major| 0  |crc   | length bytes
+//	|               |start  |       |    |     |    |      |
+//	+---------------+-------+-------+----+----+-----+------+-------------------
+//
+// The bytes of an entry are the record's from xl_tot_len on, without page
+// headers. Kind 1 is a whole record. Kind 2 is a fragment of a record above the
+// limit up to which the sink has records put together: the fragments of a record are consecutive
+// entries, and only the last has an end; those of a record that was never
+// completed are in nobody's way. The major is PostgreSQL's. Each crc is the
+// CRC-32C of what precedes it in the header and, in an entry, of its bytes.
+//
+// # Keys
+//
+// Numbers in keys are big-endian, so that they sort; in values little-endian.
+//
+//	's'                                       → the state, see below
+//	'p' spc32 db32 rel32 fork8 block32 end64  → pointer: a version of a page
+//	'r' spc32 db32 rel32 end64                → pointer kind8 forks8 block32: a
+//	                                            relation was made, truncated, dropped;
+//	                                            rel 0 is the whole database
+//	'l' end64                                 → pointer rmgr8 info8: a record without
+//	                                            block reference
+//	'f' number32                              → first start64, last end64, length64:
+//	                                            a file of the log that is complete
+//
+// A pointer is 14 bytes: file u32, offset u32 of the entry, length u32 of the
+// record, flags u8, block id u8 of the reference in the record. Flags say what
+// the record does to the page:
+//
+//	0x01 redo initialises it, 0x02 redo restores it from an image; else its former
+//	content is needed; 0x04 the record is in fragments; 0x08 the record does not
+//	reference the page (a visibility map)
+//
+// A kind is 1 relation made, 2 truncated to block blocks, 3 dropped; 4 database
+// made, 5 made by copying files, 6 dropped. Bit 1<<fork of forks is set for each
+// fork concerned.
+//
+// The state, 80 bytes: system identifier u64, timeline u32, wal_segment_size
+// u32, horizon u64, position u64, end of the last record u64, last-valid LSN u64,
+// log file u32, 0 u32, length of that file u64, its first start LSN u64, its last
+// end LSN u64.
+//
+// # Durability
+//
+// Commit writes the log, fsyncs it, and then commits all keys and the state in
+// one synced batch of the index. So a state that can be read names only what the
+// log holds, and what the log holds beyond the state's length is not there:
+// the next entry overwrites it. Since a record's keys and the position after it
+// are in one atomic batch, WAL that is delivered again from the position is
+// stored exactly once.
+//
+// Readers see what is committed and nothing else: what was read from the store
+// once can be read after a crash too.
+package pagestore

@@ -1,0 +1,171 @@
+package pagestore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// The first byte of a key says what it leads to.
+const (
+	spaceState    = 's'
+	spaceFile     = 'f'
+	spaceLSN      = 'l'
+	spacePage     = 'p'
+	spaceRelation = 'r'
+)
+
+// Sizes in bytes.
+const (
+	lsnSize           = 8
+	pagePrefixSize    = 1 + 4 + 4 + 4 + 1 + 4
+	pageKeySize       = pagePrefixSize + lsnSize
+	relationKeySize   = 1 + 4 + 4 + 4 + lsnSize
+	lsnKeySize        = 1 + lsnSize
+	fileKeySize       = 1 + 4
+	pointerSize       = 4 + 4 + 4 + 1 + 1
+	relationValueSize = pointerSize + 1 + 1 + 4
+	lsnValueSize      = pointerSize + 1 + 1
+	fileValueSize     = 8 + 8 + 8
+)
+
+var (
+	be = binary.BigEndian
+	le = binary.LittleEndian
+)
+
+// PageID names a page of a relation's fork.
+type PageID struct {
+	Rel   wal.RelFileLocator
+	Fork  wal.ForkNumber
+	Block wal.BlockNumber
+}
+
+func (p PageID) String() string {
+	return fmt.Sprintf("block %d of relation %s, fork %s", p.Block, p.Rel, p.Fork)
+}
+
+// Bits of a pointer's flags.
+const (
+	flagWillInit  = 0x01 // redo initialises the page
+	flagImage     = 0x02 // redo restores the page from an image
+	flagFragments = 0x04 // the record is kept as fragments
+	flagImplied   = 0x08 // the record does not reference the page
+)
+
+// pointer leads to a record in the log of values.
+type pointer struct {
+	file    uint32
+	offset  uint32 // of the entry, bytes
+	length  uint32 // of the record, bytes
+	flags   uint8
+	blockID uint8 // of the reference in the record
+}
+
+func (p *pointer) put(b []byte) {
+	le.PutUint32(b, p.file)
+	le.PutUint32(b[4:], p.offset)
+	le.PutUint32(b[8:], p.length)
+	b[12], b[13] = p.flags, p.blockID
+}
+
+// parsePointer reads the pointer at the start of a value.
+func parsePointer(b []byte) (pointer, error) {
+	if len(b) < pointerSize {
+		return pointer{}, fmt.Errorf("%w: a value of %d bytes in the index", ErrDamaged, len(b))
+	}
+	return pointer{file: le.Uint32(b), offset: le.Uint32(b[4:]), length: le.Uint32(b[8:]), flags: b[12], blockID: b[13]}, nil
+}
+
+// pageEntry is a page's key and value, in a form that sorts fast.
+type pageEntry struct {
+	space uint64 // tablespace and database
+	rel   uint64 // relation and fork
+	lsn   wal.LSN
+	block wal.BlockNumber
+	ptr   pointer
+}
+
+func makePageEntry(rel wal.RelFileLocator, fork wal.ForkNumber, block wal.BlockNumber, end wal.LSN, ptr pointer) pageEntry {
+	return pageEntry{
+		space: uint64(rel.Spc)<<32 | uint64(rel.DB),
+		rel:   uint64(rel.Rel)<<8 | uint64(fork),
+		block: block, lsn: end, ptr: ptr,
+	}
+}
+
+// comparePages orders entries as their keys are ordered.
+func comparePages(a, b pageEntry) int {
+	switch {
+	case a.space != b.space:
+		return order(a.space < b.space)
+	case a.rel != b.rel:
+		return order(a.rel < b.rel)
+	case a.block != b.block:
+		return order(a.block < b.block)
+	case a.lsn != b.lsn:
+		return order(a.lsn < b.lsn)
+	}
+	return 0
+}
+
+func order(less bool) int {
+	if less {
+		return -1
+	}
+	return 1
+}
+
+func (e *pageEntry) putKey(k []byte) {
+	k[0] = spacePage
+	be.PutUint64(k[1:], e.space)
+	be.PutUint32(k[9:], uint32(e.rel>>8))
+	k[13] = byte(e.rel)
+	be.PutUint32(k[14:], uint32(e.block))
+	be.PutUint64(k[pagePrefixSize:], uint64(e.lsn))
+}
+
+// relationKey is a key of the relation space.
+func relationKey(rel wal.RelFileLocator, end wal.LSN) (k [relationKeySize]byte) {
+	k[0] = spaceRelation
+	be.PutUint32(k[1:], uint32(rel.Spc))
+	be.PutUint32(k[5:], uint32(rel.DB))
+	be.PutUint32(k[9:], uint32(rel.Rel))
+	be.PutUint64(k[13:], uint64(end))
+	return k
+}
+
+func lsnKey(end wal.LSN) (k [lsnKeySize]byte) {
+	k[0] = spaceLSN
+	be.PutUint64(k[1:], uint64(end))
+	return k
+}
+
+func fileKey(number uint32) (k [fileKeySize]byte) {
+	k[0] = spaceFile
+	be.PutUint32(k[1:], number)
+	return k
+}
+
+// keyLSN is the LSN that ends every key of the page, relation and LSN spaces.
+func keyLSN(k []byte) wal.LSN { return wal.LSN(be.Uint64(k[len(k)-lsnSize:])) }
+
+// pageBounds encloses the keys of a page's versions above lsn low and up to lsn
+// high.
+func pageBounds(p PageID, low, high wal.LSN) (lower, upper [pageKeySize]byte) {
+	e := makePageEntry(p.Rel, p.Fork, p.Block, after(low), pointer{})
+	e.putKey(lower[:])
+	e.lsn = after(high)
+	e.putKey(upper[:])
+	return lower, upper
+}
+
+// after is the LSN that follows, the greatest one for itself.
+func after(l wal.LSN) wal.LSN {
+	if l == math.MaxUint64 {
+		return l
+	}
+	return l + 1
+}

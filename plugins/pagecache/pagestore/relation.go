@@ -1,0 +1,103 @@
+package pagestore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// relationHistory is what changes of a relation, or of its database, mean to a
+// page.
+type relationHistory struct {
+	end  *ending // the last one before which the page was another
+	cuts []step  // truncations after it that changed the page's content, in order
+}
+
+// relationChanges reads the changes in (low, high] that concern the page.
+func (s *Store) relationChanges(ctx context.Context, id PageID, low, high wal.LSN) (*relationHistory, error) {
+	out := &relationHistory{}
+	// The database first, so that what happened to the relation before counts no
+	// more.
+	database := wal.RelFileLocator{Spc: id.Rel.Spc, DB: id.Rel.DB}
+	for _, rel := range []wal.RelFileLocator{database, id.Rel} {
+		if err := s.eachChange(ctx, rel, low, high, func(c change, end wal.LSN, p pointer) bool {
+			switch c.means(id) {
+			case endsPage:
+				if out.end == nil || out.end.lsn < end {
+					out.end = &ending{kind: c.kind, lsn: end}
+				}
+				return false
+			case changesPage:
+				out.cuts = append(out.cuts, step{end: end, ptr: p})
+			}
+			return true
+		}); err != nil {
+			return nil, err
+		}
+		if out.end != nil {
+			low = out.end.lsn
+		}
+	}
+	slices.Reverse(out.cuts)
+	return out, nil
+}
+
+// eachChange calls f with the changes of a relation in (low, high], the last one
+// first, until f has enough.
+func (s *Store) eachChange(ctx context.Context, rel wal.RelFileLocator, low, high wal.LSN, f func(change, wal.LSN, pointer) bool) error {
+	lower, upper := relationKey(rel, after(low)), relationKey(rel, after(high))
+	it, err := s.ix.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower[:], UpperBound: upper[:]})
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	defer it.Close() // its errors are those of Error
+	for ok := it.Last(); ok; ok = it.Prev() {
+		v := it.Value()
+		p, err := parsePointer(v)
+		if err != nil || len(v) != relationValueSize {
+			return fmt.Errorf("%w: a value of %d bytes in the index", ErrDamaged, len(v))
+		}
+		c := change{rel: rel, kind: changeKind(v[pointerSize]), forks: v[pointerSize+1], block: wal.BlockNumber(le.Uint32(v[pointerSize+2:]))}
+		if !f(c, keyLSN(it.Key()), p) {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return nil
+}
+
+// meaning is what a change of a relation is to one of its pages.
+type meaning uint8
+
+const (
+	nothing     meaning = iota
+	endsPage            // what the page was before is gone
+	changesPage         // its content changes
+)
+
+func (c *change) means(id PageID) meaning {
+	if c.forks&(1<<(id.Fork&7)) == 0 {
+		return nothing
+	}
+	if c.kind != relationCut {
+		return endsPage
+	}
+	if id.Fork != wal.MainFork {
+		// The last page that stays of a visibility map or free space map loses its
+		// tail (visibilitymap_prepare_truncate, FreeSpaceMapPrepareTruncateRel).
+		return changesPage
+	}
+	if id.Block >= c.block {
+		return endsPage
+	}
+	return nothing
+}

@@ -1,0 +1,112 @@
+package pagestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// visible is the committed state, and whoever waits for it to advance.
+type visible struct {
+	mu      sync.Mutex
+	st      State
+	err     error         // why it will not advance any more
+	changed chan struct{} // closed at the next change; nil while nobody waits
+	readers sync.WaitGroup
+}
+
+// enter begins a read, which ends with readers.Done.
+func (v *visible) enter() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err != nil {
+		return v.closed()
+	}
+	v.readers.Add(1)
+	return nil
+}
+
+func (v *visible) state() State {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.st
+}
+
+func (v *visible) publish(st State) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.st = st
+	v.wake()
+}
+
+// fail ends all waiting. The first reason stays.
+func (v *visible) fail(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err == nil {
+		v.err = err
+	}
+	v.wake()
+}
+
+func (v *visible) wake() {
+	if v.changed != nil {
+		close(v.changed)
+		v.changed = nil
+	}
+}
+
+// closed is what readers are told; mu is held.
+func (v *visible) closed() error {
+	if errors.Is(v.err, ErrClosed) {
+		return v.err
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, v.err)
+}
+
+// poll answers the state, and where it has not reached lsn yet, what to wait for.
+func (v *visible) poll(lsn wal.LSN) (State, <-chan struct{}, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.st.SystemID != 0 && v.st.LastValid >= lsn {
+		return v.st, nil, nil
+	}
+	if v.err != nil {
+		return v.st, nil, v.closed()
+	}
+	if v.changed == nil {
+		v.changed = make(chan struct{})
+	}
+	return v.st, v.changed, nil
+}
+
+// Wait returns once every record that ends at or before lsn can be read, and
+// answers the state in which that is so. A store that is new has nothing to
+// read, not even at LSN 0. The error of a context that ends first wraps
+// [ErrNotReached] and says how far the store is.
+func (s *Store) Wait(ctx context.Context, lsn wal.LSN) (State, error) {
+	for {
+		st, changed, err := s.visible.poll(lsn)
+		if err != nil || changed == nil {
+			return st, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return st, notReached(ctx, lsn, st)
+		}
+	}
+}
+
+func notReached(ctx context.Context, lsn wal.LSN, st State) error {
+	if st.SystemID == 0 {
+		return fmt.Errorf("%w: nothing was received yet: %w", ErrNotReached, context.Cause(ctx))
+	}
+	return fmt.Errorf("%w: WAL was received up to %s, not up to %s: %w", ErrNotReached, st.LastValid, lsn, context.Cause(ctx))
+}
+
+// Visible is what readers see.
+func (s *Store) Visible() State { return s.visible.state() }

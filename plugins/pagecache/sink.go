@@ -1,0 +1,140 @@
+package pagecache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/walplex/walplex/plugins/pagecache/pagestore"
+	"github.com/walplex/walplex/sdk"
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// sink is the sink page_cache: a store that it fills and a service that reads it.
+type sink struct {
+	config *Config
+	fs     vfs.FS // of the directory; the socket is always the system's
+
+	maxLogFile int64 // 0: the store's own
+
+	system  sdk.System
+	store   *pagestore.Store
+	service *service
+	at      pagestore.Progress // after the last batch
+	started bool               // a batch came
+}
+
+func newSink(c *Config, fs vfs.FS) *sink { return &sink{config: c, fs: fs} }
+
+// Open opens the store and begins to answer reads.
+func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, error) {
+	s.system = req.System
+	o := pagestore.Options{FS: s.fs, Logger: req.Logger, LockWait: req.LockWait, MaxLogFile: s.maxLogFile}
+	if filepath.Dir(s.config.listen()) == filepath.Clean(s.config.Directory) {
+		name := filepath.Base(s.config.listen())
+		o.MayHold = []string{name, name + newSocketSuffix}
+	}
+	store, err := pagestore.Open(ctx, s.config.Directory, o)
+	if err != nil {
+		return sdk.OpenResult{}, openError(err)
+	}
+	service, err := serve(s.config.listen(), store)
+	if err != nil {
+		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx))
+	}
+	s.store, s.service = store, service
+	st := store.State()
+	s.at = pagestore.Progress{Position: st.Position, LastValid: st.LastValid}
+	return sdk.OpenResult{
+		New:      store.New(),
+		SystemID: st.SystemID,
+		Position: wal.Position{Timeline: st.Timeline, LSN: st.Position},
+	}, nil
+}
+
+// openError marks what a person has to mend.
+func openError(err error) error {
+	if errors.Is(err, pagestore.ErrFormat) || errors.Is(err, pagestore.ErrDamaged) {
+		return sdk.Permanent(err)
+	}
+	return err
+}
+
+// Write stores the batch's records.
+func (s *sink) Write(ctx context.Context, b *sdk.Batch) error {
+	if s.store.Full() {
+		// Of the batches before, so that the position is one that the host knows to
+		// be complete.
+		if err := s.commit(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.follows(b); err != nil {
+		return err
+	}
+	for rec := range b.Records() {
+		if err := s.store.Append(rec); err != nil {
+			return err
+		}
+	}
+	s.at = pagestore.Progress{Position: b.To(), LastValid: b.WALEnd()}
+	return nil
+}
+
+// follows checks that the batch belongs to what is held, and begins a new store.
+// That batches follow each other is seen to before they come here.
+func (s *sink) follows(b *sdk.Batch) error {
+	first := !s.started
+	s.started = true
+	if s.store.New() {
+		s.store.Begin(s.system.ID, b.Timeline(), s.system.SegmentSize, b.From())
+		return nil
+	}
+	st := s.store.State()
+	switch {
+	case st.SystemID != s.system.ID:
+		return sdk.Permanentf("%s holds pages of the cluster with system identifier %d, and the WAL is of %d; use another directory",
+			s.config.Directory, st.SystemID, s.system.ID)
+	case st.Timeline != b.Timeline():
+		return sdk.Permanentf("%s holds pages of timeline %d up to %s, and the WAL is of timeline %d; this page_cache does not follow a switch of timelines: use another directory",
+			s.config.Directory, st.Timeline, st.Position, b.Timeline())
+	case first && b.From() != s.at.Position:
+		return fmt.Errorf("gap in the stream: %s holds records up to %s, and WAL follows from %s", s.config.Directory, s.at.Position, b.From())
+	}
+	return nil
+}
+
+// Flush makes what was written durable, and visible to readers.
+func (s *sink) Flush(ctx context.Context) (wal.LSN, error) {
+	if err := s.service.fault(); err != nil {
+		return 0, err
+	}
+	if s.store.New() {
+		return 0, nil // nothing was written
+	}
+	if err := s.commit(ctx); err != nil {
+		return 0, err
+	}
+	return s.at.Position, nil
+}
+
+func (s *sink) commit(ctx context.Context) error {
+	if err := s.store.Commit(ctx, s.at); err != nil {
+		return fmt.Errorf("page cache in %s: %w", s.config.Directory, err)
+	}
+	return nil
+}
+
+// Applied is how far readers see.
+func (s *sink) Applied() wal.LSN { return s.store.Visible().Position }
+
+// Close ends the service and releases the directory. What was not flushed is
+// gone.
+func (s *sink) Close(ctx context.Context) error {
+	// The store first: it ends the reads that wait, which then tell their clients.
+	err := s.store.Close(ctx)
+	return errors.Join(err, s.service.close(ctx))
+}

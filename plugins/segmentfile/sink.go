@@ -1,0 +1,187 @@
+package segmentfile
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/walplex/walplex/sdk"
+	"github.com/walplex/walplex/sdk/durable"
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// Permissions of what the sink makes: WAL holds all of a cluster's data.
+const (
+	dirPerm  = 0o700
+	filePerm = 0o600
+)
+
+// Config is the sink's configuration.
+type Config struct {
+	Directory string `walplex:"directory,required" format:"path" doc:"where the segments lie, named as in pg_wal; made when missing; a directory of pg_receivewal's is continued"`
+}
+
+// Validate implements [sdk.Validator].
+func (c *Config) Validate() []sdk.ConfigError {
+	if c.Directory == "" {
+		return []sdk.ConfigError{{Path: []any{"directory"}, Summary: "No directory", Detail: "name the directory in which the segments are to lie"}}
+	}
+	return nil
+}
+
+// Definition is the sink type segment_file.
+func Definition() *sdk.Definition {
+	return sdk.Define("segment_file", func(c *Config) sdk.Sink { return New(c, durable.OS{}) }, sdk.RawWAL(), sdk.KeepsWAL())
+}
+
+// Sink is a segment_file sink.
+type Sink struct {
+	dir  directory
+	log  *slog.Logger
+	lock io.Closer
+	run  run  // what was there at Open; of a new sink, what the first batch says
+	new  bool // nothing was there, and nothing was written yet
+	ours bool // what is there is of the cluster and timeline that is streamed
+
+	cur       *segment // being received, nil between two
+	pos       wal.LSN  // end of what was written
+	syncUntil wal.LSN  // end of the record whose beginning is not kept, see ahead.go
+	head      [shortHeaderSize]byte
+	seam      *seam
+	seamDone  bool
+	failed    error // of a write or sync: nothing is certain any more
+
+	mu   sync.Mutex // held is read by ReadWAL at any time
+	held held
+}
+
+// held is what the archive holds durably, up to flushed.
+type held struct {
+	timeline wal.TimelineID
+	size     wal.SegmentSize
+	flushed  wal.LSN
+}
+
+var (
+	_ sdk.Sink   = (*Sink)(nil)
+	_ sdk.Reader = (*Sink)(nil)
+)
+
+// New makes a sink whose directory is on fsys.
+func New(c *Config, fsys durable.FS) *Sink {
+	return &Sink{dir: directory{fs: fsys, path: c.Directory}}
+}
+
+// Write implements [sdk.Sink].
+func (s *Sink) Write(ctx context.Context, b *sdk.Batch) error {
+	if s.failed != nil {
+		return s.failed
+	}
+	p, lsn := b.WAL(), b.WALStart()
+	if len(p) == 0 {
+		return nil
+	}
+	if err := s.expect(ctx, b.Timeline(), lsn, p); err != nil {
+		return err
+	}
+	s.failed = s.write(ctx, p)
+	return s.failed
+}
+
+// expect checks that the WAL p at lsn is what comes next.
+func (s *Sink) expect(ctx context.Context, tli wal.TimelineID, lsn wal.LSN, p []byte) error {
+	if s.new {
+		if s.run.size.Offset(lsn) != 0 || lsn == 0 {
+			return sdk.Permanentf("a new archive begins at the start of a segment, not at %s", lsn)
+		}
+		s.begin(tli, lsn)
+	}
+	switch {
+	case !s.ours || tli != s.run.timeline:
+		return sdk.Permanentf("WAL of timeline %d does not belong into the archive %s, which has WAL of cluster %d, timeline %d: use another directory",
+			tli, s.dir.path, s.run.systemID, s.run.timeline)
+	case lsn != s.pos:
+		return errors.New("gap in the stream: WAL up to " + s.pos.String() + " is followed by WAL from " + lsn.String())
+	}
+	return s.checkSeam(ctx, p)
+}
+
+// begin starts a new archive.
+func (s *Sink) begin(tli wal.TimelineID, lsn wal.LSN) {
+	s.new, s.pos = false, lsn
+	s.run.timeline, s.run.first = tli, s.run.size.SegNo(lsn)
+	s.run.end = s.run.first
+	s.setHeld(lsn)
+}
+
+// write puts p at the position, over the ends of segments.
+func (s *Sink) write(ctx context.Context, p []byte) error {
+	for len(p) > 0 {
+		if err := s.openSegment(); err != nil {
+			return err
+		}
+		n := min(len(p), int(s.cur.end-s.pos), s.ahead(p))
+		if _, err := s.cur.f.WriteAt(p[:n], int64(s.pos-s.cur.start)); err != nil {
+			return explain(err, "write WAL at "+s.pos.String())
+		}
+		p = p[n:]
+		s.pos += wal.LSN(n)
+		if s.pos == s.syncUntil {
+			if err := s.sync(); err != nil {
+				return err
+			}
+		}
+		if s.pos == s.cur.end {
+			if err := s.finish(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Flush implements [sdk.Sink].
+func (s *Sink) Flush(context.Context) (wal.LSN, error) {
+	if s.failed != nil {
+		return 0, s.failed
+	}
+	if s.pos == s.flushed() || !s.ours {
+		return s.flushed(), nil
+	}
+	if s.failed = s.sync(); s.failed != nil {
+		return 0, s.failed
+	}
+	// Of less than its header nobody can tell where an archive began.
+	if s.pos >= s.run.start()+longHeaderSize {
+		s.setHeld(s.pos)
+	}
+	return s.flushed(), nil
+}
+
+// Close implements [sdk.Sink]. It makes nothing durable.
+func (s *Sink) Close(context.Context) error {
+	var err error
+	if s.cur != nil {
+		err = s.cur.f.Close()
+		s.cur = nil
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+		s.lock = nil
+	}
+	return err
+}
+
+func (s *Sink) flushed() wal.LSN {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held.flushed
+}
+
+func (s *Sink) setHeld(flushed wal.LSN) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = held{timeline: s.run.timeline, size: s.run.size, flushed: flushed}
+}
