@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walplex/walplex/plugins/audit"
+	"github.com/walplex/walplex/sdk/durable"
+)
+
+func auditCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "audit", Short: "Work with audit trails"}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "verify DIR",
+		Short: "Check that an audit trail has neither a gap nor a doubled or damaged line",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := audit.Verify(cmd.Context(), durable.OS{}, args[0], audit.VerifyOptions{})
+			if err != nil {
+				return failed(err)
+			}
+			return printTrail(cmd.OutOrStdout(), report)
+		},
+	})
+	return cmd
+}
+
+func printTrail(w io.Writer, r *audit.Report) error {
+	fmt.Fprintf(w, "system identifier  %d\nposition           %s\nfiles              %d\nrecords            %d, from %s to %s\n",
+		r.SystemID, r.Position, r.Files, r.Records, r.First, r.Last)
+	if r.Behind > 0 {
+		fmt.Fprintf(w, "behind it          %d bytes, which are being written or will be cut\n", r.Behind)
+	}
+	if r.Problems > 0 {
+		fmt.Fprintf(w, "problems           %d, the first is\n%s\n", r.Problems, r.Problem)
+		return statusError{status: exitFailed}
+	}
+	_, err := fmt.Fprintln(w, "no record is missing, none is doubled")
+	return failed(err)
+}

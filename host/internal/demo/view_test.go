@@ -1,0 +1,228 @@
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/walplex/walplex/host/internal/chain"
+	"github.com/walplex/walplex/host/internal/stream"
+)
+
+func TestNumbers(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", 12: "12", 100000: "100,000"} {
+		if got := group(n); got != want {
+			t.Errorf("group(%d) = %q, want %q", n, got, want)
+		}
+	}
+	for n, want := range map[float64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 999949: "999.9 kB", 999950: "1.0 MB", 412.34e6: "412.3 MB", 5e15: "5000.0 TB"} {
+		if got := size(n); got != want {
+			t.Errorf("size(%g) = %q, want %q", n, got, want)
+		}
+	}
+	if got := cell("ab", 4) + "|" + cell("ab", -4) + "|" + cell("abcde", 4); got != "ab  |  ab|abcde" {
+		t.Errorf("cells: %q", got)
+	}
+}
+
+func TestClip(t *testing.T) {
+	s := style(true)
+	for _, c := range []struct {
+		line  string
+		width int
+		want  string
+	}{
+		{"plain", 5, "plain"},
+		{"plain", 4, "plai"},
+		{"äöü", 2, "äö"},
+		{s.bold("bold") + "er", 4, "\x1b[1mbold\x1b[0m"},
+		{s.bold("bold") + "er", 2, "\x1b[1mbo\x1b[0m"},
+		{s.bold("bold") + "er", 6, "\x1b[1mbold\x1b[0mer"},
+	} {
+		if got := clip(c.line, c.width); got != c.want {
+			t.Errorf("clip(%q, %d) = %q, want %q", c.line, c.width, got, c.want)
+		}
+	}
+}
+
+// sampleView is a run in the middle of its load.
+func sampleView() view {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	sink := func(name, typ string, p chain.SinkPositions) stream.SinkStatus {
+		return stream.SinkStatus{Name: name, Type: typ, Up: true, Starts: 1, SinkPositions: p}
+	}
+	v := view{title: "the title", where: "in a directory", now: at.Add(7 * time.Second), bytes: 27.25e6, records: 41998.4, steps: []stepView{
+		{name: "start PostgreSQL", began: at, ended: at.Add(812 * time.Millisecond), note: "a note"},
+		{name: "compare something", began: at, ended: at.Add(12 * time.Second), failed: true},
+		{name: "load: pgbench -c 4", began: at.Add(2 * time.Second), expect: 10 * time.Second},
+		{name: "stop the sinks"},
+	}, stream: &stream.Status{Name: "demo", State: stream.Streaming, Received: 0xF6498B0, Server: 0xF7E9000, Bytes: 262412345, Records: 194026, Sinks: []stream.SinkStatus{
+		sink("archive", "segment_file", chain.SinkPositions{Written: 0xF648F58, Flushed: 0xF646D38}),
+		sink("pages", "page_cache", chain.SinkPositions{Written: 0xF63DAF8, Flushed: 0xF60BD50}),
+		sink("trail", "audit", chain.SinkPositions{Written: 0xF6498B0, Flushed: 0xF6498B0}),
+	}}}
+	v.stream.Sinks[1].Starts = 2
+	v.stream.Sinks[2].Up = false
+	return v
+}
+
+func TestView(t *testing.T) {
+	v := sampleView()
+	want := `the title
+in a directory
+
+   ok    start PostgreSQL                      0.81 s   a note
+  failed compare something                    12.00 s
+    >    load: pgbench -c 4                    5.00 s   [############............]
+         stop the sinks
+
+  stream          received       WAL        rate     records   records/s       lag
+  streaming      0/F6498B0  262.4 MB   27.2 MB/s     194,026      41,998    1.7 MB
+
+  sink      type               written     flushed   unflushed
+  archive   segment_file     0/F648F58   0/F646D38     11.1 kB
+  pages     page_cache       0/F63DAF8   0/F60BD50    252.8 kB   started 2 times
+  trail     audit            0/F6498B0   0/F6498B0         0 B   down`
+	if got := strings.Join(v.lines(false), "\n"); got != want {
+		t.Errorf("the view is\n%s\nwant\n%s", got, want)
+	}
+	text := "  streaming: received 0/F6498B0, 262.4 MB, 27.2 MB/s, 41,998 records/s, lag 1.7 MB; " +
+		"written and flushed: archive 0/F648F58 0/F646D38, pages 0/F63DAF8 0/F60BD50, trail 0/F6498B0 0/F6498B0"
+	if got := v.text(); got != text {
+		t.Errorf("the line is\n%s\nwant\n%s", got, text)
+	}
+	v.stream.State = stream.Stopped
+	if got := v.rate() + v.recordRate(); got != "--" {
+		t.Errorf("a stream that has stopped has the rates %q", got)
+	}
+}
+
+func TestResultTable(t *testing.T) {
+	d := demo{load: load{from: 0x1000, to: 0x1000 + 249418824, took: 9700 * time.Millisecond, transactions: "2,361"}}
+	claims := []struct {
+		c     claim
+		found string
+		err   error
+	}{
+		{archiveClaim, "16 segments, 255,057,240 bytes", nil},
+		{trailClaim, "164,097 records, as pg_waldump counts", errors.New("a line is missing")},
+		{pageClaim, "pgbench_accounts block 0, 8,190 bytes", nil},
+		{stopClaim, "fast shutdown in 0.04 s", nil},
+	}
+	for _, c := range claims {
+		if _, err := d.proved(c.c, c.found, c.err); errors.Is(err, errDiffers) != (c.err != nil) {
+			t.Errorf("%s: the step ends with %v", c.c, err)
+		}
+	}
+	want := `
+  proved  claim                                              compared
+  yes     the archive is pg_wal, byte for byte               16 segments, 255,057,240 bytes
+  NO      the audit trail has every record once              differs
+  yes     a page of the page cache is the server's           pgbench_accounts block 0, 8,190 bytes
+  yes     the server stopped while the stream was attached   fast shutdown in 0.04 s
+
+  load    249,418,824 bytes of WAL, 163,606 records, 9.7 s: 25.7 MB/s, 16,866 records/s, 2,361 transactions/s
+`
+	var out strings.Builder
+	d.o.Out, d.dump.within, d.show = &out, 163606, &reporter{}
+	if err := d.result(); err == nil || err.Error() != "not proved: the audit trail has every record once: a line is missing" {
+		t.Errorf("the result's error is %v", err)
+	}
+	if out.String() != want {
+		t.Errorf("the result is\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestMeter(t *testing.T) {
+	var m meter
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	if b, r := m.rates(); b != 0 || r != 0 {
+		t.Errorf("rates of nothing: %g, %g", b, r)
+	}
+	// 1000 bytes a second for two seconds, then 4000.
+	bytes := int64(0)
+	for i := range 20 {
+		m.add(stream.Status{At: at, Bytes: bytes, Records: bytes / 100})
+		m.add(stream.Status{At: at, Bytes: bytes + 5}) // not published anew
+		at = at.Add(200 * time.Millisecond)
+		if bytes += 200; i >= 10 {
+			bytes += 600
+		}
+	}
+	if b, r := m.rates(); b != 4000 || r != 40 {
+		t.Errorf("rates %g, %g; want 4000, 40", b, r)
+	}
+}
+
+// grid is as much of a terminal as a screen needs.
+type grid struct {
+	rows []string
+	row  int
+}
+
+func (g *grid) write(s string) {
+	for len(s) > 0 {
+		switch {
+		case s[0] == '\r':
+			s = s[1:]
+		case s[0] == '\n':
+			g.row++
+			s = s[1:]
+		case strings.HasPrefix(s, "\x1b[K"):
+			s = s[3:] // set cuts the row
+		case strings.HasPrefix(s, "\x1b[J"):
+			g.rows = g.rows[:min(len(g.rows), g.row)]
+			s = s[3:]
+		case strings.HasPrefix(s, "\x1b["):
+			end := strings.IndexByte(s, 'A')
+			n, err := strconv.Atoi(s[2:end])
+			if err != nil {
+				panic(err)
+			}
+			g.row, s = g.row-n, s[end+1:]
+		default:
+			end := strings.Index(s, "\x1b[K")
+			for len(g.rows) <= g.row {
+				g.rows = append(g.rows, "")
+			}
+			g.rows[g.row], s = s[:end], s[end:]
+		}
+	}
+}
+
+// TestScreen draws frames of different heights over one another.
+func TestScreen(t *testing.T) {
+	g := &grid{rows: []string{"$ walplex demo"}, row: 1}
+	s := &screen{size: func() (int, int) { return 12, 6 }}
+	for _, c := range []struct{ draw, want string }{
+		{"one\ntwo", "one\ntwo"},
+		{"one\nzwei\nthree", "one\nzwei\nthree"},
+		{"1", "1"},
+		{"1\n2\n3\n4\n5\n6\n7", "3\n4\n5\n6\n7"},
+		{"a line that is too long", "a line that "},
+	} {
+		g.write(s.draw(strings.Split(c.draw, "\n")))
+		if got := strings.Join(g.rows, "\n"); got != "$ walplex demo\n"+c.want {
+			t.Errorf("after %q the terminal shows\n%s", c.draw, got)
+		}
+	}
+}
+
+// TestOutputGone checks that a run ends when nobody can see it any more.
+func TestOutputGone(t *testing.T) {
+	var failed error
+	r := newReporter(brokenWriter{}, "title", "where", []step{{name: "one"}}, func(err error) { failed = errors.Join(failed, err) })
+	r.close()
+	if failed == nil || !strings.Contains(failed.Error(), errBroken.Error()) {
+		t.Errorf("the run was told %v", failed)
+	}
+}
+
+var errBroken = fmt.Errorf("the pipe is broken")
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }

@@ -1,0 +1,226 @@
+// Package plan turns a configuration into streams that can be run: it finds the
+// program of every sink type, asks each sink for its schema, decodes its config
+// block against it, and has the sink check it. Nothing is connected to or
+// written before all of that has succeeded.
+package plan
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/walplex/walplex/config"
+	"github.com/walplex/walplex/host/internal/archive"
+	"github.com/walplex/walplex/host/internal/replication"
+	"github.com/walplex/walplex/host/internal/stream"
+	"github.com/walplex/walplex/host/internal/supervisor"
+	"github.com/walplex/walplex/sdk/wire"
+)
+
+// Options of Make.
+type Options struct {
+	// Builtin answers how a built-in sink type is started; ok is false for others.
+	Builtin   func(typeName string) (spec supervisor.Spec, ok bool)
+	Builtins  []string // their names
+	SocketDir string   // for the sinks' sockets; only this user can enter it
+	Log       *slog.Logger
+}
+
+// parallel bounds how many sink processes are asked at once.
+const parallel = 4
+
+// programPrefix begins the name of a sink's program in a plugin directory.
+const programPrefix = "walplex-sink-"
+
+// Make checks the whole configuration and makes its streams.
+func Make(ctx context.Context, cfg *config.Config, o Options) ([]stream.Config, config.Diagnostics) {
+	p := planner{cfg: cfg, o: o}
+	p.later(cfg.Host.Control, cfg.Host.ControlRange, "control")
+	p.later(cfg.Host.HTTP, cfg.Host.HTTPRange, "http")
+	var streams []stream.Config
+	for _, s := range cfg.Streams {
+		streams = append(streams, p.stream(s))
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	results := make([]config.Diagnostics, len(p.asks))
+	for i, a := range p.asks {
+		g.Go(func() error {
+			results[i] = p.ask(gctx, a)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	for _, r := range results {
+		p.diags = append(p.diags, r...)
+	}
+	// The sinks' answers are in place only now.
+	for _, a := range p.asks {
+		streams[a.stream].Sinks[a.sink].ConfigJSON = a.json
+	}
+	return streams, p.diags
+}
+
+type planner struct {
+	cfg   *config.Config
+	o     Options
+	diags config.Diagnostics
+	asks  []*ask
+	index int
+}
+
+// later warns of a setting of the host that is part of the language but does
+// nothing in this version.
+func (p *planner) later(value string, at hcl.Range, name string) {
+	if value == "" {
+		return
+	}
+	d := p.cfg.ErrorAt(at, "host."+name+" does nothing in this version", "nobody listens there yet; leave it out, or leave it for a later version")
+	d.Severity = config.Warning
+	p.diags = append(p.diags, d)
+}
+
+// ask is one sink that is to be asked for its schema.
+type ask struct {
+	stream, sink int
+	of           *config.Sink
+	spec         supervisor.Spec
+	json         []byte
+}
+
+func (p *planner) stream(s *config.Stream) stream.Config {
+	c := stream.Config{
+		Name:           s.Name,
+		Server:         replication.Config{DSN: s.Postgres.DSN.Reveal(), ReceiverTimeout: s.Postgres.ReceiverTimeout},
+		Slot:           s.Postgres.Slot,
+		CreateSlot:     s.Postgres.CreateSlot,
+		StatusInterval: s.Postgres.StatusInterval,
+		Start:          s.Postgres.Start,
+	}
+	if a := s.Archive; a != nil {
+		c.Archive = &archive.Options{Directory: a.Directory, Timeline: a.Timeline, Start: a.Start, End: a.End, Follow: a.Follow}
+		c.StatusInterval = config.DefaultStatusInterval
+	} else if _, err := replication.ParseDSN(c.Server.DSN); err != nil {
+		p.diags = append(p.diags, p.cfg.ErrorAt(s.Postgres.DSNRange, "the connection string cannot be read", err.Error()))
+	}
+	for _, k := range inOrder(s.Sinks) {
+		sc := stream.SinkConfig{Name: k.Name, Required: k.Required}
+		for _, name := range k.After {
+			sc.After = append(sc.After, slices.IndexFunc(c.Sinks, func(o stream.SinkConfig) bool { return o.Name == name }))
+		}
+		spec, ok := p.spec(k)
+		if ok {
+			p.asks = append(p.asks, &ask{stream: p.index, sink: len(c.Sinks), of: k, spec: spec})
+		}
+		sc.Spec = spec
+		c.Sinks = append(c.Sinks, sc)
+	}
+	p.index++
+	return c
+}
+
+// inOrder sorts the sinks so that each comes after those that it names in after.
+// The configuration has no cycle; one that had would keep the file's order.
+func inOrder(sinks []*config.Sink) []*config.Sink {
+	var out []*config.Sink
+	placed := map[string]bool{}
+	for len(out) < len(sinks) {
+		before := len(out)
+		for _, k := range sinks {
+			if !placed[k.Name] && !slices.ContainsFunc(k.After, func(a string) bool { return !placed[a] }) {
+				out, placed[k.Name] = append(out, k), true
+			}
+		}
+		if len(out) == before {
+			return sinks
+		}
+	}
+	return out
+}
+
+// spec finds the program of a sink's type.
+func (p *planner) spec(k *config.Sink) (supervisor.Spec, bool) {
+	if s, ok := p.o.Builtin(k.Type); ok {
+		s.Type, s.SocketDir, s.AutoMTLS = k.Type, p.o.SocketDir, true
+		return s, true
+	}
+	for _, pl := range p.cfg.Plugins {
+		if pl.Type == k.Type {
+			s := supervisor.Spec{Type: k.Type, Path: pl.Path, Args: pl.Args, SHA256: pl.SHA256, AutoMTLS: pl.AutoMTLS, SocketDir: p.o.SocketDir}
+			for name, value := range pl.Env {
+				s.Env = append(s.Env, name+"="+value.Reveal())
+			}
+			return s, true
+		}
+	}
+	for _, dir := range p.cfg.Host.PluginDirs {
+		path := filepath.Join(dir, programPrefix+k.Type)
+		if _, err := os.Stat(path); err == nil {
+			return supervisor.Spec{Type: k.Type, Path: path, AutoMTLS: true, SocketDir: p.o.SocketDir}, true
+		}
+	}
+	p.diags = append(p.diags, k.UnknownType(p.known()))
+	return supervisor.Spec{}, false
+}
+
+// known are all sink types that there are.
+func (p *planner) known() []string {
+	known := slices.Clone(p.o.Builtins)
+	for _, pl := range p.cfg.Plugins {
+		known = append(known, pl.Type)
+	}
+	for _, dir := range p.cfg.Host.PluginDirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if name, ok := strings.CutPrefix(e.Name(), programPrefix); ok {
+				known = append(known, name)
+			}
+		}
+	}
+	slices.Sort(known)
+	return slices.Compact(known)
+}
+
+// ask starts the sink, decodes its block and has it checked.
+func (p *planner) ask(ctx context.Context, a *ask) config.Diagnostics {
+	proc, err := supervisor.Start(ctx, a.spec, p.o.Log.With("sink", a.of.Name))
+	if err != nil {
+		var se *supervisor.StartError
+		if errors.As(err, &se) {
+			detail := strings.Join(append([]string{se.Reason}, se.Lines...), "\n")
+			return config.Diagnostics{p.cfg.ErrorAt(p.place(a), "sink type \""+a.of.Type+"\" cannot be started", detail)}
+		}
+		return config.Diagnostics{p.cfg.ErrorAt(p.place(a), "sink type \""+a.of.Type+"\" cannot be started", err.Error())}
+	}
+	defer proc.Kill()
+	json, diags := a.of.Decode(proc.Describe().GetSchema())
+	if diags.HasErrors() {
+		return diags
+	}
+	res, err := proc.Client().Validate(ctx, &wire.ValidateRequest{ConfigJson: json})
+	if err != nil {
+		return append(diags, p.cfg.ErrorAt(a.of.ConfigRange, "the sink did not check its configuration", err.Error()))
+	}
+	a.json = json
+	return append(diags, a.of.Diagnose(res.Diagnostics)...)
+}
+
+// place is where a person looks first when a type's program fails.
+func (p *planner) place(a *ask) hcl.Range {
+	for _, pl := range p.cfg.Plugins {
+		if pl.Type == a.of.Type {
+			return pl.PathRange
+		}
+	}
+	return a.of.TypeRange
+}

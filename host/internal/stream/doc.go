@@ -1,0 +1,94 @@
+// Package stream runs one stream: it reads a server's WAL, decodes it, lays it
+// out in blocks and hands these to the sinks, by the rules of package chain.
+//
+// Goroutines. One loop owns the chain and all positions. Beside it there is one
+// goroutine that reads the connection and builds blocks, and per sink one that
+// starts its process again when it died, one that sends to it and one that
+// listens to it. They talk to the loop through channels; the loop never waits
+// for a sink.
+//
+//	server ─▶ source ─block─▶ loop ─block─▶ sender ─▶ sink process
+//	   ▲                       │ ▲                        │
+//	   └──────── status ───────┘ └─────── listener ◀──────┘
+//
+// A session is one connection. Sinks outlive sessions: after a reconnect they
+// get only what is new to them. A sink that comes back from its death at an
+// older position ends the session, and the next one reads again from there.
+package stream
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/walplex/walplex/host/internal/archive"
+	"github.com/walplex/walplex/host/internal/chain"
+	"github.com/walplex/walplex/host/internal/replication"
+	"github.com/walplex/walplex/host/internal/supervisor"
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// Config describes a stream.
+type Config struct {
+	Name           string
+	Server         replication.Config
+	Archive        *archive.Options // the source instead of Server; nil: there is none
+	Slot           string           // empty: none
+	CreateSlot     bool
+	StatusInterval time.Duration
+	Start          wal.LSN // where neither a sink nor the slot has a position; 0: the server's end of WAL
+	Sinks          []SinkConfig
+	Until          Until
+	Limits         chain.Limits // zero: chain.DefaultLimits
+	Times          Times        // zero: DefaultTimes
+}
+
+// SinkConfig describes a sink of the stream.
+type SinkConfig struct {
+	Name       string
+	Required   bool
+	After      []int // indexes of earlier sinks
+	Spec       supervisor.Spec
+	ConfigJSON []byte
+}
+
+// Until says when a stream is done.
+type Until struct {
+	CaughtUp bool    // at the server's flush position at the start
+	LSN      wal.LSN // at this position; 0: never
+}
+
+// Times bound what the stream waits for.
+type Times struct {
+	Connect   time.Duration // to connect and to learn who the server is
+	EndCopy   time.Duration // for the server to end the stream that we have ended
+	Open      time.Duration // of a sink's Open, its lock included
+	LockWait  time.Duration // of that, for a predecessor's lock
+	Optional  time.Duration // that the first start waits for sinks that are not required, when the others are open
+	Drain     time.Duration // for sinks to flush what they have at the end, and again to end
+	Heartbeat time.Duration // between two looks at the sinks
+	Silence   time.Duration // after which a sink is taken for dead
+	Stall     time.Duration // that a sink which is not required may hold the stream up without progress
+}
+
+// DefaultTimes are those of walplex run.
+func DefaultTimes() Times {
+	return Times{
+		Connect: 30 * time.Second, EndCopy: 10 * time.Second,
+		Open: 60 * time.Second, LockWait: 30 * time.Second, Optional: 5 * time.Second, Drain: 30 * time.Second,
+		Heartbeat: 5 * time.Second, Silence: 30 * time.Second, Stall: 10 * time.Second,
+	}
+}
+
+// New makes a stream that is not running yet.
+func New(cfg Config, log *slog.Logger) *Stream {
+	if cfg.Limits == (chain.Limits{}) {
+		cfg.Limits = chain.DefaultLimits()
+	}
+	if cfg.Times == (Times{}) {
+		cfg.Times = DefaultTimes()
+	}
+	s := &Stream{cfg: cfg, log: log.With("stream", cfg.Name), pool: &pool{}, happened: make(chan happening, 256), done: make(chan struct{})}
+	s.sinks = make([]sink, len(cfg.Sinks))
+	s.view.Name, s.view.State = cfg.Name, Starting
+	return s
+}

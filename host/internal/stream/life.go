@@ -1,0 +1,284 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/walplex/walplex/host/internal/chain"
+	"github.com/walplex/walplex/host/internal/supervisor"
+	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wire"
+)
+
+// life is one sink process from its Open to its end.
+type life struct {
+	id     chain.SinkID
+	name   string
+	log    *slog.Logger
+	proc   *supervisor.Process
+	opened opened
+	wal    bool // it is sent raw WAL
+	stream wire.Sink_StreamClient
+	queue  chan outgoing // to the sender; it never fills up: see queueSize
+	cancel context.CancelFunc
+	ended  chan struct{}   // closed when sender and listener are gone
+	err    error           // why they are, once ended is closed; nil: it was asked for
+	done   <-chan struct{} // closed when the stream's loop is gone
+	times  Times
+
+	words   atomic.Uint64 // how often the sink has said anything
+	asked   time.Time     // since when a sign of life is awaited
+	askedAt uint64        // words at that time
+}
+
+// outgoing is one message to a sink.
+type outgoing struct {
+	message *wire.HostMessage
+	buffer  *buffer // to let go of once the message is sent
+	last    bool    // close our side
+}
+
+// queueSize is what can wait for a sender: all blocks that credit allows, one
+// flush request, the start, heartbeats, and the end.
+func queueSize(l chain.Limits) int { return l.Blocks + 64 }
+
+// openLife starts the process and opens the sink.
+func (s *Stream) openLife(ctx context.Context, id chain.SinkID) (*life, error) {
+	cfg := &s.cfg.Sinks[id]
+	log := s.log.With("sink", cfg.Name)
+	proc, err := supervisor.Start(ctx, cfg.Spec, log)
+	if err != nil {
+		return nil, err
+	}
+	l := &life{id: id, name: cfg.Name, log: log, proc: proc, queue: make(chan outgoing, queueSize(s.cfg.Limits)), ended: make(chan struct{}), done: s.done, times: s.cfg.Times}
+	if err := l.open(ctx, s, cfg); err != nil {
+		proc.Kill()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, l.times.Open)
+	defer cancel()
+	sys := s.system()
+	res, err := l.proc.Client().Open(ctx, &wire.OpenRequest{
+		Stream: s.cfg.Name, Sink: cfg.Name, ConfigJson: cfg.ConfigJSON, Transports: []string{"grpc"},
+		LockWaitMs: uint32(l.times.LockWait / time.Millisecond),
+		System: &wire.System{SystemId: sys.SystemID, Timeline: uint32(sys.Timeline), SegmentSize: uint32(sys.SegmentSize),
+			ServerVersion: uint32(sys.ServerVersion), WalBlockSize: wal.PageSize},
+	})
+	if err != nil {
+		return l.openError(err)
+	}
+	sub := res.GetSubscription()
+	if sub.GetWal() == sub.GetRecords() {
+		return faultf("sink %q subscribes to raw WAL %t and records %t: it must be one of them", cfg.Name, sub.GetWal(), sub.GetRecords())
+	}
+	l.wal = sub.GetWal()
+	l.opened = opened{name: cfg.Name, required: cfg.Required, records: sub.GetRecords(), isNew: res.IsNew, systemID: res.SystemId,
+		position: wal.Position{Timeline: wal.TimelineID(res.Timeline), LSN: wal.LSN(res.Lsn)},
+		applied:  slices.Contains(l.proc.Describe().Capabilities, wire.CapApplied)}
+	return nil
+}
+
+// openError carries the sink's own words; FailedPrecondition and
+// InvalidArgument are what a restart does not cure.
+func (l *life) openError(err error) error {
+	st := status.Convert(err)
+	switch st.Code() {
+	case codes.FailedPrecondition, codes.InvalidArgument, codes.Unimplemented:
+		return &Fault{Reason: fmt.Sprintf("sink %q cannot be opened: %s", l.name, st.Message()), cause: err}
+	}
+	return l.died(fmt.Errorf("sink %q cannot be opened: %s", l.name, st.Message()))
+}
+
+// died adds the process's last words to an error.
+func (l *life) died(err error) error {
+	for _, line := range l.proc.LastLines() {
+		err = fmt.Errorf("%w\n  | %s", err, line)
+	}
+	return err
+}
+
+// begin opens the Stream call and starts sender and listener. ctx bounds the
+// life.
+func (l *life) begin(ctx context.Context, tli wal.TimelineID, from wal.LSN, out chan<- happening) error {
+	ctx, l.cancel = context.WithCancel(ctx)
+	st, err := l.proc.Client().Stream(ctx)
+	if err != nil {
+		l.cancel()
+		close(l.ended)
+		return l.died(fmt.Errorf("sink %q: %w", l.name, err))
+	}
+	l.stream = st
+	l.push(outgoing{message: &wire.HostMessage{Message: &wire.HostMessage_Start{
+		Start: &wire.StreamStart{Timeline: uint32(tli), FromLsn: uint64(from)}}}})
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		l.send(ctx)
+	}()
+	go func() {
+		l.err = l.listen(ctx, out)
+		l.cancel()
+		<-sent
+		close(l.ended)
+		select {
+		case out <- happening{sink: l.id, life: l, ended: true, err: l.err}:
+		case <-l.done:
+		}
+	}()
+	return nil
+}
+
+// push queues a message. Only a sink that gives blocks back before it was sent
+// them can fill the queue: its life ends.
+func (l *life) push(o outgoing) {
+	select {
+	case l.queue <- o:
+	default:
+		l.log.Warn("the sink gives back more than it can have been sent; ending it")
+		l.cancel()
+		if o.buffer != nil {
+			o.buffer.release()
+		}
+	}
+}
+
+// send sends what the loop queued, and lets go of blocks.
+func (l *life) send(ctx context.Context) {
+	for {
+		select {
+		case o := <-l.queue:
+			if o.last {
+				_ = l.stream.CloseSend()
+				continue
+			}
+			// An error shows in the listener, with the reason; here the queue only has
+			// to be emptied.
+			_ = l.stream.Send(o.message)
+			if o.buffer != nil {
+				o.buffer.release()
+			}
+		case <-ctx.Done():
+			l.empty()
+			return
+		}
+	}
+}
+
+func (l *life) empty() {
+	for {
+		select {
+		case o := <-l.queue:
+			if o.buffer != nil {
+				o.buffer.release()
+			}
+		default:
+			return
+		}
+	}
+}
+
+// listen hears what the sink says until its end, and answers why it ended; nil
+// is the end that was asked for.
+func (l *life) listen(ctx context.Context, out chan<- happening) error {
+	for {
+		m, err := l.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return l.died(fmt.Errorf("sink %q ended: %s", l.name, status.Convert(err).Message()))
+		}
+		l.words.Add(1)
+		switch x := m.Message.(type) {
+		case *wire.SinkMessage_Progress:
+			select {
+			case out <- happening{sink: l.id, life: l, progress: x.Progress}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case *wire.SinkMessage_Fault:
+			if x.Fault.Kind == wire.Fault_PERMANENT {
+				return &Fault{Reason: fmt.Sprintf("sink %q gave up: %s", l.name, x.Fault.Reason)}
+			}
+			return fmt.Errorf("sink %q failed: %s", l.name, x.Fault.Reason)
+		}
+	}
+}
+
+// deliver queues a part of a block.
+func (l *life) deliver(b *buffer, a chain.Action) {
+	m := &wire.Block{Data: b.data}
+	if a.WALFrom > b.view.WALStart() {
+		m.WalFrom = uint64(a.WALFrom)
+	}
+	if l.wal {
+		m.Data = b.view.WALOnly()
+	} else {
+		m.RecordFrom = uint32(b.view.FirstRecord(a.RecordsFrom, a.Begin))
+	}
+	b.hold()
+	l.push(outgoing{message: &wire.HostMessage{Message: &wire.HostMessage_Block{Block: m}}, buffer: b})
+}
+
+func (l *life) flush(number uint64) {
+	l.push(outgoing{message: &wire.HostMessage{Message: &wire.HostMessage_Flush{Flush: &wire.FlushRequest{Number: number}}}})
+}
+
+// heartbeat asks for a sign of life, and answers how long the sink has owed one.
+// Time in which nobody asked does not count: while there is no connection,
+// nobody does.
+func (l *life) heartbeat(now time.Time) (silence time.Duration) {
+	words := l.words.Load()
+	if !l.asked.IsZero() && words == l.askedAt {
+		return now.Sub(l.asked)
+	}
+	l.asked, l.askedAt = now, words
+	// With much in the queue the sink has enough to answer.
+	if len(l.queue) < cap(l.queue)/2 {
+		l.push(outgoing{message: &wire.HostMessage{Message: &wire.HostMessage_Heartbeat{Heartbeat: &wire.Heartbeat{Number: uint64(now.UnixNano())}}}})
+	}
+	return 0
+}
+
+// drain ends the life in order: the sink has everything, makes it durable and
+// lets go of what it owns.
+func (l *life) drain(ctx context.Context, stop wal.LSN) error {
+	l.push(outgoing{last: true})
+	select {
+	case <-l.ended:
+	case <-ctx.Done():
+		return fmt.Errorf("sink %q did not end its stream in time", l.name)
+	}
+	if l.err != nil {
+		return l.err
+	}
+	_, err := l.proc.Client().Drain(ctx, &wire.DrainRequest{StopLsn: uint64(stop), DeadlineMs: uint32(l.times.Drain / time.Millisecond)})
+	if err != nil {
+		return l.died(fmt.Errorf("sink %q: drain: %s", l.name, status.Convert(err).Message()))
+	}
+	return nil
+}
+
+// end kills the process and waits for its goroutines.
+func (l *life) end() {
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.proc.Kill()
+	if l.stream != nil {
+		<-l.ended
+	}
+}

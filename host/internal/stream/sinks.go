@@ -1,0 +1,335 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/walplex/walplex/host/internal/chain"
+	"github.com/walplex/walplex/host/internal/replication"
+	"github.com/walplex/walplex/host/internal/supervisor"
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// errRewind ends a session because a sink lacks WAL from before what is held:
+// the next session reads it from the server again.
+var errRewind = errors.New("a sink needs earlier WAL")
+
+// errDrain is the wish to stop, met while there is no stream.
+var errDrain = errors.New("to be stopped")
+
+// setUp opens all sinks for the first time and makes the chain.
+func (s *Stream) setUp(ctx context.Context, drain <-chan struct{}, sys replication.System) error {
+	if err := s.openMissing(ctx, drain); err != nil {
+		return err
+	}
+	var sinks []chain.Sink
+	for _, cfg := range s.cfg.Sinks {
+		cs := chain.Sink{Name: cfg.Name, Required: cfg.Required}
+		for _, a := range cfg.After {
+			cs.After = append(cs.After, chain.SinkID(a))
+		}
+		sinks = append(sinks, cs)
+	}
+	s.chain = chain.New(sinks, sys.SegmentSize, s.cfg.Slot != "", s.cfg.Limits)
+	s.target = s.cfg.Until.LSN
+	if s.cfg.Until.CaughtUp {
+		s.target = sys.FlushLSN
+	}
+	return nil
+}
+
+// openMissing starts the sinks that are down and waits until every required one
+// is open; for the others it waits a little longer, or until they have failed.
+func (s *Stream) openMissing(ctx context.Context, drain <-chan struct{}) error {
+	for i := range s.sinks {
+		s.startSink(ctx, chain.SinkID(i), 0)
+	}
+	var enough <-chan time.Time
+	for {
+		required, tried := s.open()
+		if tried {
+			return nil
+		}
+		if required && enough == nil {
+			enough = time.After(s.cfg.Times.Optional)
+		}
+		select {
+		case h := <-s.happened:
+			if err := s.heard(ctx, h); err != nil && !errors.Is(err, errRewind) {
+				return err
+			}
+		case <-enough:
+			return nil
+		case <-drain:
+			return errDrain
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// open reports whether all required sinks are open, and whether besides all
+// others were tried.
+func (s *Stream) open() (required, tried bool) {
+	required, tried = true, true
+	for i := range s.sinks {
+		switch k := &s.sinks[i]; {
+		case k.life != nil:
+		case s.cfg.Sinks[i].Required:
+			required, tried = false, false
+		case k.tries == 0:
+			tried = false
+		}
+	}
+	return required, tried
+}
+
+// startSink opens a sink in a goroutine, after a delay.
+func (s *Stream) startSink(ctx context.Context, id chain.SinkID, delay time.Duration) {
+	k := &s.sinks[id]
+	if k.life != nil || k.opening || k.off != nil {
+		return
+	}
+	k.opening = true
+	s.opens.Go(func() {
+		h := happening{sink: id}
+		if !wait(ctx, delay) {
+			h.failed, h.err = true, ctx.Err()
+		} else if l, err := s.openLife(ctx, id); err != nil {
+			h.failed, h.err = true, err
+		} else {
+			h.opened, h.life = true, l
+		}
+		select {
+		case s.happened <- h:
+		case <-s.done:
+			if h.life != nil {
+				h.life.end()
+			}
+		}
+	})
+}
+
+// heard takes in what a sink's goroutines tell. errRewind means that the session
+// must begin again; any other error ends the stream.
+func (s *Stream) heard(ctx context.Context, h happening) error {
+	k := &s.sinks[h.sink]
+	switch {
+	case h.opened:
+		k.opening, k.tries = false, k.tries+1
+		k.life = h.life
+		if s.chain != nil {
+			// It came back while the stream runs: the session ends, attaches it and
+			// goes on from where it needs.
+			return errRewind
+		}
+	case h.failed:
+		k.opening, k.tries = false, k.tries+1
+		return s.lost(ctx, h.sink, h.err)
+	case h.life != k.life:
+		// Last words of a life that was given up.
+	case h.ended:
+		if h.err == nil {
+			h.err = fmt.Errorf("sink %q ended its stream without being asked", s.cfg.Sinks[h.sink].Name)
+		}
+		h.life.end()
+		k.life = nil
+		return s.lost(ctx, h.sink, h.err)
+	case h.progress != nil:
+		return s.progress(ctx, h)
+	}
+	return nil
+}
+
+func (s *Stream) progress(ctx context.Context, h happening) error {
+	p := h.progress
+	err := s.chain.Progress(h.sink, chain.Progress{Written: wal.LSN(p.WrittenLsn), Flushed: wal.LSN(p.FlushedLsn), Applied: wal.LSN(p.AppliedLsn),
+		FlushNumber: p.FlushNumber, ReleasedBlocks: p.ReleasedBlocks})
+	if err == nil {
+		// Only what is new and durable shows that the next life will go further than
+		// this one: a sink that always dies of the same record reports progress too.
+		if k, f := &s.sinks[h.sink], s.chain.Positions(h.sink).Flushed; f > k.best {
+			k.best = f
+			k.backoff.reset()
+		}
+		return nil
+	}
+	// The contract is broken: what this sink says cannot be trusted any more.
+	s.giveUp(h.sink)
+	return s.lost(ctx, h.sink, &Fault{Reason: err.Error() + "; this is a fault of the sink's program", cause: err})
+}
+
+// giveUp ends a life that is not to go on.
+func (s *Stream) giveUp(id chain.SinkID) {
+	if k := &s.sinks[id]; k.life != nil {
+		k.life.end()
+		k.life = nil
+	}
+}
+
+// lost deals with a sink that has died or cannot be opened: it is started again
+// with growing delays, unless that cannot help. Then a required sink takes the
+// stream with it.
+func (s *Stream) lost(ctx context.Context, id chain.SinkID, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	k, cfg := &s.sinks[id], &s.cfg.Sinks[id]
+	if s.chain != nil {
+		s.chain.Detach(id)
+	}
+	k.stalled = time.Time{}
+	var se *supervisor.StartError
+	if permanent(err) || errors.As(err, &se) && se.Permanent {
+		k.off = err
+		s.noteSink(id, err)
+		if cfg.Required {
+			if !permanent(err) {
+				err = &Fault{Reason: err.Error(), cause: err}
+			}
+			return err
+		}
+		s.log.Error("a sink that is not required is off until walplex is started again", "sink", cfg.Name, "error", err)
+		return nil
+	}
+	d := k.backoff.delay()
+	s.noteSink(id, err)
+	s.log.Warn("the sink is down; starting it again", "sink", cfg.Name, "error", err, "in", d.Round(time.Millisecond))
+	s.startSink(ctx, id, d)
+	return nil
+}
+
+// attach compares what the sinks hold with the server, and gives those that were
+// opened their place in the chain. Nothing was written to any of these yet.
+func (s *Stream) attach(ctx context.Context, sys replication.System, history wal.History, slotRestart wal.LSN) error {
+	var all []opened
+	for i := range s.sinks {
+		l := s.sinks[i].life
+		if l == nil {
+			continue
+		}
+		if err := s.check(l, sys, history); err != nil {
+			if err := s.refuse(ctx, l.id, err); err != nil {
+				return err
+			}
+			continue
+		}
+		all = append(all, l.opened)
+	}
+	if s.from == 0 {
+		// Once: a new sink that died before it had flushed anything begins where it
+		// began before.
+		s.from = startFrom(all, slotRestart, s.cfg.Start, sys.FlushLSN)
+	}
+	for i := range s.sinks {
+		l, id := s.sinks[i].life, chain.SinkID(i)
+		if l == nil || s.chain.Attached(id) {
+			continue
+		}
+		at := beginOf(l.opened, s.from, sys.SegmentSize)
+		if err := l.begin(ctx, sys.Timeline, at, s.happened); err != nil {
+			s.giveUp(id)
+			if err := s.lost(ctx, id, err); err != nil {
+				return err
+			}
+			continue
+		}
+		s.chain.Subscribe(id, l.opened.records, l.opened.applied)
+		s.chain.Attach(id, at, l.opened.isNew)
+		s.sinks[i].best = max(s.sinks[i].best, at)
+		s.log.Info("sink attached", "sink", l.name, "new", l.opened.isNew, "position", at, "pid", l.proc.PID())
+	}
+	return nil
+}
+
+// check compares what a sink holds with the server.
+func (s *Stream) check(l *life, sys replication.System, history wal.History) error {
+	switch {
+	case s.chain.Attached(l.id): // it holds this cluster's WAL: see sameSystem
+		return checkAhead(l.name, s.chain.Positions(l.id).Sent, sys)
+	case l.opened.isNew:
+		return nil
+	}
+	if err := checkIdentity(l.opened, sys, history); err != nil {
+		return err
+	}
+	return checkAhead(l.name, l.opened.position.LSN, sys)
+}
+
+// refuse deals with a sink that does not fit the server: a required one keeps the
+// stream from beginning, another is left out.
+func (s *Stream) refuse(ctx context.Context, id chain.SinkID, err error) error {
+	if s.cfg.Sinks[id].Required {
+		return err
+	}
+	s.giveUp(id)
+	return s.lost(ctx, id, err)
+}
+
+// history is the server's own history; it exists from timeline 2 on.
+func (s *Stream) history(ctx context.Context, conn origin, sys replication.System) (wal.History, error) {
+	if sys.Timeline == 1 {
+		return wal.ParseHistory(1, nil)
+	}
+	_, content, err := conn.TimelineHistory(ctx, sys.Timeline)
+	if err != nil {
+		return nil, err
+	}
+	return wal.ParseHistory(sys.Timeline, content)
+}
+
+// dropBehind turns off the sinks that are not required and alone need WAL that
+// the server has removed. It answers whether there were any.
+func (s *Stream) dropBehind(ctx context.Context, gap error) bool {
+	size, dropped := s.system().SegmentSize, false
+	lsn, _ := s.chain.ResumeLSN()
+	needed := size.SegNo(lsn) + 1 // while the required ones are down: those that need what is gone
+	if lsn, ok := s.chain.ResumeRequired(); ok {
+		needed = size.SegNo(lsn)
+	}
+	for i, cfg := range s.cfg.Sinks {
+		id := chain.SinkID(i)
+		p := s.chain.Positions(id)
+		if cfg.Required || !p.Attached || size.SegNo(p.Sent) >= needed {
+			continue
+		}
+		s.giveUp(id)
+		_ = s.lost(ctx, id, faultf("sink %q needs WAL from %s on, which the server has removed: %w. Give it a new directory to begin anew", cfg.Name, p.Sent, gap))
+		dropped = true
+	}
+	return dropped
+}
+
+// reopenRaw has the sinks of raw WAL opened again after corruption: they were
+// given the beginning of the corrupt record before its checksum could be seen to
+// fail, and find their position from what is valid.
+func (s *Stream) reopenRaw(ctx context.Context, c *corruptError) {
+	for i := range s.sinks {
+		if l := s.sinks[i].life; l != nil && l.wal {
+			s.giveUp(chain.SinkID(i))
+			_ = s.lost(ctx, chain.SinkID(i), fmt.Errorf("opened again, to drop what is not valid: %w", c))
+		}
+	}
+}
+
+// endAll ends what is left at the end of Run: no process and no goroutine stays.
+func (s *Stream) endAll(cancel context.CancelFunc) {
+	cancel()
+	close(s.done)
+	for i := range s.sinks {
+		s.giveUp(chain.SinkID(i))
+	}
+	s.opens.Wait()
+	for {
+		select {
+		case h := <-s.happened:
+			if h.opened {
+				h.life.end() // nobody has taken it in
+			}
+		default:
+			return
+		}
+	}
+}
