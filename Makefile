@@ -1,0 +1,56 @@
+# make demo, make test: everything from nothing, on Debian with Go, make and git.
+
+GO ?= go
+
+.PHONY: all build demo test setup lint matrix fuzz bench race proto clean
+
+all: build
+
+build:
+	$(GO) build -o bin/walplex ./host/cmd/walplex
+
+# A throwaway cluster, three sinks, a load, and the proof that nothing was lost.
+demo: setup build
+	./bin/walplex demo
+
+# What CI runs.
+test: setup lint
+	$(GO) test -timeout 20m ./...
+	cd examples/table-counter && $(GO) test ./...
+
+# PostgreSQL from the distribution's packages, where it is missing.
+setup:
+	@sh .ci/setup
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+	cd examples/table-counter && $(GO) vet ./...
+
+# The race detector over everything that has goroutines, the walplex program included.
+race: setup
+	$(GO) test -race -timeout 30m ./sdk/... ./host/... ./plugins/... ./config/...
+
+# Servers of PostgreSQL 14 to 18, from the npm registry: the workload, the reader,
+# pg_walinspect, and all three sinks against each.
+matrix: setup
+	$(GO) test -tags matrix -count=1 -v ./host/internal/matrix
+
+# Every fuzz target for FUZZTIME each.
+FUZZTIME ?= 30s
+fuzz:
+	@set -e; for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
+		done; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./sdk/... ./plugins/... ./host/internal/replication
+
+# Generated protobuf code; needs protoc (Debian: protobuf-compiler).
+proto:
+	$(GO) generate ./...
+
+clean:
+	rm -rf bin
