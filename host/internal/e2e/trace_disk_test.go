@@ -215,9 +215,15 @@ func (d *disk) write(c *traceCall, path string) error {
 	f, w := n.file, &diskWrite{span: span{from, from + c.number(2)}}
 	f.synced = f.synced.remove(w.span)
 	f.unsynced = append(f.unsynced, w)
+	if c.lost {
+		// It ended with its process, which may be printed long after the next process
+		// has got the lock, or never.
+		w.done, w.to = true, w.from
+		return nil
+	}
 	d.returned[c] = func() {
-		// What was not written, as when the disk is full or the process was killed, may
-		// be anything, and no sync changes that.
+		// What was not written, as when the disk is full, may be anything, and no sync
+		// changes that.
 		w.done, w.to = true, w.from+max(c.ret, 0)
 		if c.name == "write" {
 			d.at[key] = w.to

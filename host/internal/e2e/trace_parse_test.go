@@ -20,7 +20,7 @@ type traceCall struct {
 	line int      // on which it begins, from 1
 	done bool     // it has returned
 	ret  int64    // -1 where it failed
-	lost bool     // its thread has ended in it: nobody knows what it did; ret is -1
+	lost bool     // its thread did not come back from it: nobody knows what it did; ret is -1
 	path string   // of the descriptor that was returned
 }
 
@@ -51,7 +51,7 @@ func parseTrace(r io.Reader) ([]traceStep, error) {
 		case strings.HasPrefix(rest, "+++"): // the thread has ended
 			delete(running, thread)
 			if c != nil {
-				c.ret, c.done, c.lost = -1, true, true
+				c.end()
 				steps = append(steps, traceStep{c, true, n})
 			}
 		case strings.HasPrefix(rest, "---"): // a signal
@@ -66,6 +66,9 @@ func parseTrace(r io.Reader) ([]traceStep, error) {
 			}
 			steps = append(steps, traceStep{c, true, n})
 		default:
+			if c != nil { // strace does not print the end of every thread that is killed
+				c.end()
+			}
 			c := &traceCall{line: n}
 			end, err := c.parseCall(rest)
 			if err != nil {
@@ -82,8 +85,14 @@ func parseTrace(r io.Reader) ([]traceStep, error) {
 			steps = append(steps, traceStep{c, true, n})
 		}
 	}
+	for _, c := range running {
+		c.end()
+	}
 	return steps, lines.Err()
 }
+
+// end says that the call's thread has ended in it.
+func (c *traceCall) end() { c.ret, c.done, c.lost = -1, true, true }
 
 // parseCall reads the name and the arguments. rest is what follows them, empty
 // where the call has not returned yet.
@@ -146,7 +155,7 @@ func (c *traceCall) parseReturn(s string) error {
 	num, path, _ := strings.Cut(s, "<")
 	c.path = unquote(strings.TrimSuffix(path, ">"))
 	if num == "?" { // the process is ending
-		c.ret, c.lost = -1, true
+		c.end()
 		return nil
 	}
 	var err error

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -354,6 +355,27 @@ func TestTraceCheckerFaults(t *testing.T) {
 		if len(v.problems) == 0 || !strings.Contains(v.problems[0], f.want) {
 			t.Errorf("%s: found %q, want %q", name, v.problems, f.want)
 		}
+	}
+}
+
+// TestTraceCheckerKilled: a sink is killed in a write, whose end comes late in the
+// trace or not at all; what its successor writes and syncs counts.
+func TestTraceCheckerKilled(t *testing.T) {
+	lines := storyLines()
+	at := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "1040384, 8192)") })
+	killed := strings.Replace(lines[at], ") = 1040384", " <unfinished ...>", 1)
+	for what, changed := range map[string][]string{
+		"never":   replaced(lines, at, killed, strings.Replace(killed, "2", "8", 1), "9"+lines[at][1:]),
+		"late":    append(replaced(lines, at, strings.Replace(killed, "2", "8", 1), "9"+lines[at][1:]), "8 +++ killed by SIGKILL +++"),
+		"in time": replaced(lines, at, strings.Replace(killed, "2", "8", 1), "8 <... pwrite64 resumed>) = ?", "9"+lines[at][1:]),
+	} {
+		if v := judgeStory(t, changed); len(v.problems) > 0 {
+			t.Errorf("%s: %v", what, v.problems)
+		}
+	}
+	lone := replaced(lines, at, strings.Replace(killed, "2", "8", 1))
+	if v := judgeStory(t, lone); len(v.problems) == 0 {
+		t.Error("a write that a kill has cut off is taken for a whole one")
 	}
 }
 
