@@ -37,6 +37,7 @@ type Config struct {
 	StatusInterval time.Duration
 	Start          wal.LSN // where neither a sink nor the slot has a position; 0: the server's end of WAL
 	Sinks          []SinkConfig
+	Ring           int64 // bytes of the shared ring; 0: none, all sinks are served over gRPC
 	Until          Until
 	Limits         chain.Limits // zero: chain.DefaultLimits
 	Times          Times        // zero: DefaultTimes
@@ -49,7 +50,31 @@ type SinkConfig struct {
 	After      []int // indexes of earlier sinks
 	Spec       supervisor.Spec
 	ConfigJSON []byte
+	OnLag      OnLag
+	MaxLag     int64 // bytes behind the stream from which OnLag applies; 0: when it would hold up the stream
+	// Filter picks the records that the sink is sent; nil: all that it subscribes to.
+	Filter Filter
+	// FilterText is the filter as it was written, to tell whether a reload changes it.
+	FilterText string
+	// Untrusted sinks are shown nothing but their own records: no ring, no raw WAL.
+	Untrusted bool
 }
+
+// Filter picks records. It must not keep rec, and is asked by one goroutine at a
+// time. Of a record in fragments it sees the first.
+type Filter interface {
+	Match(rec *wal.Record) bool
+}
+
+// OnLag is what happens to a sink that falls behind.
+type OnLag string
+
+// The policies for a sink that falls behind.
+const (
+	Block   OnLag = "block"    // the stream waits for it
+	CatchUp OnLag = "catch_up" // the stream goes on; the sink is served beside it, from what another sink or the server has kept
+	Detach  OnLag = "detach"   // the stream goes on; the sink is off until walplex is reloaded or started again
+)
 
 // Until says when a stream is done.
 type Until struct {

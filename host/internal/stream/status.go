@@ -23,28 +23,81 @@ const (
 
 // Status is how a stream stands.
 type Status struct {
-	Name     string
-	State    State
-	Error    string
-	SystemID uint64
-	Timeline wal.TimelineID
-	Received wal.LSN // after the last byte received
-	Server   wal.LSN // the server's end of WAL as it last told
-	Bytes    int64   // of WAL received since the start, with what was read again
-	Records  int64
-	Sinks    []SinkStatus
-	At       time.Time
+	Name       string
+	Source     string // whom it reads from, without secrets
+	Slot       string // replication slot, empty: none
+	State      State
+	Since      time.Time // of the state
+	Error      string
+	Gap        bool // Error says that WAL which is needed is gone
+	SystemID   uint64
+	Timeline   wal.TimelineID
+	Received   wal.LSN // after the last byte received
+	Server     wal.LSN // the server's end of WAL as it last told
+	Confirmed  wal.LSN // the flush position that the server was last told
+	Bytes      int64   // of WAL received since the start, with what was read again
+	Records    int64
+	Reconnects int
+	HeldBytes  int64 // of blocks that the host holds for its sinks
+	RingBytes  int64 // size of the shared ring, 0: none
+	RingUsed   int64 // bytes of it that sinks hold
+	Sinks      []SinkStatus
+	At         time.Time
 }
+
+// LagBytes is how much WAL the server has that was not received yet.
+func (s *Status) LagBytes() int64 { return behind(s.Server, s.Received) }
 
 // SinkStatus is how a sink stands.
 type SinkStatus struct {
-	Name     string
-	Type     string
-	Required bool
-	Up       bool
-	Error    string // why it is down, or was last
-	Starts   int
+	Name      string
+	Type      string
+	State     SinkState
+	Required  bool
+	Up        bool
+	OnLag     OnLag
+	Filtered  bool
+	Transport string // ring or grpc, empty while it is down
+	PID       int    // 0 while it is down
+	Error     string // why it is down, or was last
+	Starts    int
+	// Lag is the age of the oldest WAL received that it has not flushed.
+	Lag time.Duration
+	// LagBytes is how far its flush position is behind the server's end of WAL.
+	LagBytes int64
+	// CatchUp is how it is served beside the live stream, nil while it is not.
+	CatchUp *CatchUpStatus
 	chain.SinkPositions
+}
+
+// CatchUpStatus is how a lagging sink is served.
+type CatchUpStatus struct {
+	Source   string  // the sink, or the server, whose WAL it is served from
+	From     wal.LSN // where this began
+	Position wal.LSN // up to where it was served
+	Target   wal.LSN // the live stream's position
+	Since    time.Time
+	Error    string // why it does not go on at this moment
+}
+
+// SinkState is what a sink is doing.
+type SinkState string
+
+// The states of a sink.
+const (
+	SinkStarting   SinkState = "starting"
+	SinkLive       SinkState = "live"
+	SinkCatchingUp SinkState = "catching up"
+	SinkDown       SinkState = "down" // it is started again soon, with Error
+	SinkOff        SinkState = "off"  // until a person has acted, with Error
+)
+
+// behind is b's distance to a, 0 where it is not behind.
+func behind(a, b wal.LSN) int64 {
+	if b >= a {
+		return 0
+	}
+	return int64(a - b)
 }
 
 // showEvery is how often the loop publishes its positions.
