@@ -1,9 +1,8 @@
 package xlogreader
 
 import (
-	"hash/crc32"
-
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/crc32c"
 )
 
 // handOverFragment hands over the bytes collected of a record of which more are
@@ -18,7 +17,7 @@ func (r *Reader) handOverFragment(rec *wal.Record) (Status, error) {
 			return 0, err
 		}
 	}
-	c.crc = crc32.Update(c.crc, crcTable, body)
+	c.crc = crc32c.Update(c.crc, body)
 	c.fill(rec)
 	c.sent = c.got
 	c.target = min(c.total, c.got+uint32(c.fragment))

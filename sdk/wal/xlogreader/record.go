@@ -2,9 +2,9 @@ package xlogreader
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/crc32c"
 )
 
 // Records of RmgrXLOG that mean something to a reader, and the part of xl_info
@@ -17,9 +17,6 @@ const (
 
 // lengthSize is the size of xl_tot_len, which never straddles a page's end.
 const lengthSize = 4
-
-// crcTable is never written to.
-var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
 // record is a record that is being collected because it is not in one piece.
 type record struct {
@@ -71,9 +68,8 @@ func (r *Reader) recordInPlace(rec *wal.Record, b []byte, size int) (Status, err
 	if err := r.checkHeader(r.pos, b); err != nil {
 		return 0, err
 	}
-	crc := crc32.Update(0, crcTable, b[wal.RecordHeaderSize:])
-	if err := checkCRC(r.pos, crc, b); err != nil {
-		return 0, err
+	if !crc32c.Holds(b) {
+		return 0, wrongCRC(r.pos)
 	}
 	r.noteSkippedTo()
 	start := r.pos
@@ -216,13 +212,8 @@ func (r *Reader) checkTotal() error {
 // behind it.
 func (r *Reader) complete() error {
 	c := &r.cur
-	header, crc, rest := c.head[:], c.crc, c.buf // the header is never in a last fragment
-	if !c.split {
-		header, crc, rest = c.buf[:wal.RecordHeaderSize], 0, c.buf[wal.RecordHeaderSize:]
-	}
-	crc = crc32.Update(crc, crcTable, rest)
-	if err := checkCRC(c.start, crc, header); err != nil {
-		return err
+	if !c.holds() {
+		return wrongCRC(c.start)
 	}
 	r.state, r.end = inPadding, r.pos.AlignUp()
 	if s := r.opts.SegmentSize; c.swtch && s.Offset(r.end) != 0 {
@@ -271,14 +262,20 @@ func (r *Reader) checkHeader(at wal.LSN, b []byte) error {
 // minCustomRmgr is RM_MIN_CUSTOM_ID (access/rmgr.h, since PG15).
 const minCustomRmgr wal.RmgrID = 128
 
-// checkCRC completes the CRC of what follows the header by the header itself
-// (ValidXLogRecord).
-func checkCRC(at wal.LSN, crc uint32, header []byte) error {
-	const crcOffset = 20 // of xl_crc
-	if crc32.Update(crc, crcTable, header[:crcOffset]) != binary.LittleEndian.Uint32(header[crcOffset:]) {
-		return wal.Errorf(at, "incorrect resource manager data checksum in record at %s", at)
+// holds reports whether the CRC of the collected record is right. Of one that is
+// handed over in fragments, the last is collected, in which the header never is.
+func (c *record) holds() bool {
+	if !c.split {
+		return crc32c.Holds(c.buf)
 	}
-	return nil
+	const crcOffset = 20 // of xl_crc
+	crc := crc32c.Update(crc32c.Update(c.crc, c.buf), c.head[:crcOffset])
+	return crc == binary.LittleEndian.Uint32(c.head[crcOffset:])
+}
+
+// wrongCRC is ValidXLogRecord's error.
+func wrongCRC(at wal.LSN) error {
+	return wal.Errorf(at, "incorrect resource manager data checksum in record at %s", at)
 }
 
 // isSwitch reports whether the record header b is that of XLOG_SWITCH.
