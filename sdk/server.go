@@ -78,6 +78,7 @@ func (s *server) Open(ctx context.Context, req *wire.OpenRequest) (*wire.OpenRes
 		System: System{ID: sys.GetSystemId(), Timeline: wal.TimelineID(sys.GetTimeline()),
 			SegmentSize: wal.SegmentSize(sys.GetSegmentSize()), ServerVersion: int(sys.GetServerVersion())},
 		LockWait: time.Duration(req.LockWaitMs) * time.Millisecond,
+		Filtered: req.Filtered,
 		Logger:   s.log,
 	})
 	if err != nil {

@@ -217,12 +217,12 @@ func TestOpen(t *testing.T) {
 	}}
 	c := serve(t, p, Records(wal.RmgrHeap, 200))
 	in := openRequest()
-	in.Stream, in.Sink, in.LockWaitMs = "main", "s", 1500
+	in.Stream, in.Sink, in.LockWaitMs, in.Filtered = "main", "s", 1500, true
 	r, err := c.Open(within(t), in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := OpenRequest{Stream: "main", Sink: "s", System: System{ID: 7, Timeline: 3, SegmentSize: 1 << 20, ServerVersion: 150018}, LockWait: 1500 * time.Millisecond, Logger: req.Logger}
+	want := OpenRequest{Stream: "main", Sink: "s", System: System{ID: 7, Timeline: 3, SegmentSize: 1 << 20, ServerVersion: 150018}, LockWait: 1500 * time.Millisecond, Filtered: true, Logger: req.Logger}
 	if *req != want || req.Logger == nil {
 		t.Errorf("the sink is told %+v, want %+v", *req, want)
 	}

@@ -73,6 +73,9 @@ type OpenRequest struct {
 	Sink     string // name of the sink in the stream
 	System   System
 	LockWait time.Duration // how long to wait for a directory's lock
+	// Filtered says that the user gave the sink a filter: records are missing by
+	// intention. Batches cover the whole WAL all the same.
+	Filtered bool
 	// Logger writes lines that arrive in the host's log under the sink's name.
 	Logger *slog.Logger
 }

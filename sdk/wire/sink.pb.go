@@ -808,7 +808,10 @@ type OpenRequest struct {
 	Transports []string               `protobuf:"bytes,5,rep,name=transports,proto3" json:"transports,omitempty"` // that the host offers, best first: "ring", "grpc"
 	// The sink's directory locks are waited for up to this long, milliseconds: a
 	// predecessor that was killed may still be dying.
-	LockWaitMs    uint32 `protobuf:"varint,6,opt,name=lock_wait_ms,json=lockWaitMs,proto3" json:"lock_wait_ms,omitempty"`
+	LockWaitMs uint32 `protobuf:"varint,6,opt,name=lock_wait_ms,json=lockWaitMs,proto3" json:"lock_wait_ms,omitempty"`
+	// The user gave the sink a filter: records are missing by intention. Positions
+	// move over them all the same.
+	Filtered      bool `protobuf:"varint,7,opt,name=filtered,proto3" json:"filtered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -883,6 +886,13 @@ func (x *OpenRequest) GetLockWaitMs() uint32 {
 		return x.LockWaitMs
 	}
 	return 0
+}
+
+func (x *OpenRequest) GetFiltered() bool {
+	if x != nil {
+		return x.Filtered
+	}
+	return false
 }
 
 type OpenResponse struct {
@@ -2297,7 +2307,7 @@ const file_sink_proto_rawDesc = "" +
 	"\btimeline\x18\x02 \x01(\rR\btimeline\x12!\n" +
 	"\fsegment_size\x18\x03 \x01(\rR\vsegmentSize\x12%\n" +
 	"\x0eserver_version\x18\x04 \x01(\rR\rserverVersion\x12$\n" +
-	"\x0ewal_block_size\x18\x05 \x01(\rR\fwalBlockSize\"\xcd\x01\n" +
+	"\x0ewal_block_size\x18\x05 \x01(\rR\fwalBlockSize\"\xe9\x01\n" +
 	"\vOpenRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
 	"\x04sink\x18\x02 \x01(\tR\x04sink\x12/\n" +
@@ -2308,7 +2318,8 @@ const file_sink_proto_rawDesc = "" +
 	"transports\x18\x05 \x03(\tR\n" +
 	"transports\x12 \n" +
 	"\flock_wait_ms\x18\x06 \x01(\rR\n" +
-	"lockWaitMs\"\xa5\x02\n" +
+	"lockWaitMs\x12\x1a\n" +
+	"\bfiltered\x18\a \x01(\bR\bfiltered\"\xa5\x02\n" +
 	"\fOpenResponse\x12\x15\n" +
 	"\x06is_new\x18\x01 \x01(\bR\x05isNew\x12\x1b\n" +
 	"\tsystem_id\x18\x02 \x01(\x04R\bsystemId\x12\x1a\n" +
