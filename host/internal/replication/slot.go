@@ -105,7 +105,7 @@ func (c *Conn) SlotDetails(ctx context.Context, name string) (SlotInfo, error) {
 	op := "read pg_replication_slots for " + name
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.ReceiverTimeout)
 	defer cancel()
-	pg, err := c.connectOrdinary(ctx)
+	pg, err := c.info.connectOrdinary(ctx, c.cfg.ApplicationName)
 	if err != nil {
 		e := connectError(ctx, c.info, err)
 		e.Op = op
@@ -142,16 +142,6 @@ func (c *Conn) SlotDetails(ctx context.Context, name string) (SlotInfo, error) {
 		}
 	}
 	return info, nil
-}
-
-// connectOrdinary connects to the string's database or else to postgres.
-func (c *Conn) connectOrdinary(ctx context.Context) (*pgconn.PgConn, error) {
-	pg, err := pgconn.ConnectConfig(ctx, c.info.ordinaryConfig(c.info.config.Database, c.cfg.ApplicationName))
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == codeInvalidCatalogName {
-		return pgconn.ConnectConfig(ctx, c.info.ordinaryConfig(fallbackDatabase, c.cfg.ApplicationName))
-	}
-	return pg, err
 }
 
 // CreateSlot makes a physical slot that holds back the WAL from the last
