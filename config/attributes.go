@@ -231,6 +231,24 @@ func (as attributes) interval(name string, absent time.Duration) time.Duration {
 	return absent
 }
 
+// size is a number of bytes, as text or as a number.
+func (as attributes) size(name string) (int64, bool) {
+	v, ok := as.value(name, cty.DynamicPseudoType, use{})
+	if !ok {
+		return 0, false
+	}
+	if v.Type() != cty.String && v.Type() != cty.Number {
+		as.bad(name, errBytes)
+		return 0, false
+	}
+	n, problem := sizeOf(v)
+	if problem != nil {
+		as.bad(name, problem)
+		return 0, false
+	}
+	return n, true
+}
+
 func (as attributes) lsn(name string) wal.LSN {
 	s, ok := as.text(name)
 	if !ok {

@@ -12,6 +12,8 @@ import (
 const (
 	DefaultStatusInterval  = 10 * time.Second
 	DefaultReceiverTimeout = 60 * time.Second
+
+	DefaultRing int64 = 64 << 20 // bytes
 )
 
 // Options are what a configuration depends on beside its files.
@@ -40,11 +42,13 @@ type Host struct {
 	Control    string   // absolute path of a Unix socket; empty: not set
 	HTTP       string   // host:port; empty: not set
 	PluginDirs []string // absolute
+	Ring       int64    // bytes of the shared ring of a stream; 0: none
 
 	Range           hcl.Range // of the block's header; zero without a block
 	ControlRange    hcl.Range // of the value, or of the header when it is absent; so are all below
 	HTTPRange       hcl.Range
 	PluginDirsRange hcl.Range
+	RingRange       hcl.Range
 }
 
 // Plugin is a sink type that is a program of its own.
@@ -55,6 +59,7 @@ type Plugin struct {
 	Args     []string
 	Env      map[string]Secret
 	AutoMTLS bool
+	Trusted  bool // what sinks of the type are when they do not say
 
 	Range       hcl.Range // of the block's header
 	TypeRange   hcl.Range
@@ -94,15 +99,33 @@ type Sink struct {
 	Name     string // unique in its stream
 	Required bool
 	After    []string // names of sinks of the same stream
+	Filter   *Filter  // nil: every record
+	OnLag    OnLag
+	MaxLag   int64 // bytes behind the stream from which OnLag applies; 0: not set
+	Trusted  bool  // may be shown what is not for it: the shared ring, all of the WAL
 
-	Range       hcl.Range // of the block's header
-	TypeRange   hcl.Range
-	NameRange   hcl.Range
-	AfterRange  hcl.Range
-	ConfigRange hcl.Range // of the config block's header, or of the sink's when there is none
+	Range        hcl.Range // of the block's header
+	TypeRange    hcl.Range
+	NameRange    hcl.Range
+	AfterRange   hcl.Range
+	FilterRange  hcl.Range
+	OnLagRange   hcl.Range
+	MaxLagRange  hcl.Range
+	TrustedRange hcl.Range
+	ConfigRange  hcl.Range // of the config block's header, or of the sink's when there is none
 
 	body *sinkBody
 }
+
+// OnLag is what happens to a sink that falls behind.
+type OnLag string
+
+// The policies for a sink that falls behind.
+const (
+	Block   OnLag = "block"    // the stream waits for it
+	CatchUp OnLag = "catch_up" // it is served beside the stream
+	Detach  OnLag = "detach"   // it is off
+)
 
 // ErrorAt makes an error at a place in the configuration, for what only later
 // stages can find: an unreachable server at Postgres.DSNRange, a missing program
@@ -120,7 +143,7 @@ func (c *Config) Redact(text string) string { return c.scope.secrets.redact(text
 // the types that it has.
 func (s *Sink) UnknownType(known []string) *Diagnostic {
 	detail := "known types: " + listNames(known)
-	if near := nearest(s.Type, known); near != "" {
+	if near := Nearest(s.Type, known); near != "" {
 		detail = didYouMean(near) + "; " + detail
 	}
 	detail += "\na program is made a type by a plugin block, or as walplex-sink-" + s.Type + " in host.plugin_dirs"

@@ -20,6 +20,7 @@
 //	  control     = "PATH"       # Unix socket for `walplex status`
 //	  http        = "HOST:PORT"  # metrics and status page
 //	  plugin_dirs = ["PATH"]     # where programs named walplex-sink-TYPE are looked for
+//	  ring        = "64MiB"      # memory that a stream's sinks share with the host: 16MiB to 64GiB, 0 for none
 //	}
 //
 //	plugin "TYPE" {              # a sink type that is a program of its own
@@ -28,6 +29,7 @@
 //	  args      = ["…"]
 //	  env       = { NAME = "VALUE" }  # beside PATH, HOME, TZ and the like, which it inherits
 //	  auto_mtls = true           # false only for programs whose gRPC lacks P-521
+//	  trusted   = true           # of sinks of the type that do not say it themselves
 //	}
 //
 //	stream "NAME" {              # at least one
@@ -51,6 +53,10 @@
 //	  sink "TYPE" "NAME" {       # at least one that is required; NAME is unique in the stream
 //	    required = true          # its flushed position holds WAL back on the server
 //	    after    = [sink.OTHER]  # sees a record only when those sinks have flushed it
+//	    filter   = EXPR          # the records that it is sent; absent: all
+//	    on_lag   = "catch_up"    # when it falls behind, see below
+//	    max_lag  = "1GiB"        # how far behind that is; absent: when it would hold up the stream
+//	    trusted  = true          # false: it is shown nothing but its own records, no raw WAL and no shared memory
 //	    config { … }             # what the sink's own schema says; may be left out
 //	  }
 //	}
@@ -60,13 +66,19 @@
 // not, and sinks cannot wait for each other in a circle. Two streams cannot
 // share one slot of one dsn.
 //
+// A sink that falls behind is waited for (on_lag = "block", the default of a
+// required sink), served beside the stream from what another sink or the server
+// has kept ("catch_up", the default of all others), or off until the next reload
+// ("detach"; not of a required sink). max_lag says nothing for "block".
+//
 // A relative path, in path, plugin_dirs, control, file() and in a sink's
 // settings of format path, starts at the directory of the file that holds it.
 //
 // # Expressions
 //
 // HCL's strings, numbers, lists, maps, templates, operators and conditionals;
-// not its for expressions. The only names are var.NAME. Functions:
+// not its for expressions. The only names are var.NAME, and record.NAME in a
+// filter. Functions:
 //
 //	env(NAME[, DEFAULT])   an environment variable; unset without DEFAULT is an error
 //	file(PATH)             the text of a file, at most 1 MiB of UTF-8
@@ -75,6 +87,21 @@
 //	lsn("16/B374D848")     a checked LSN
 //	chomp coalesce concat contains format join length lower replace split
 //	substr title trim trimprefix trimspace trimsuffix upper
+//
+// # Filters
+//
+// A filter is made of comparisons of a record's attributes with constants,
+// joined by &&, || and !, with HCL's precedence and parentheses:
+//
+//	filter = record.rmgr == "Transaction" || record.rmgr == "Heap" && record.database == 16384
+//	filter = contains(["public.orders", "public.items"], record.relation) && !record.has_image
+//
+// Attributes are compared by == != < <= > >= and by contains(LIST,
+// record.NAME). A constant is made with all that the language has, at load;
+// arithmetic, conditionals, templates and other functions cannot have a record's
+// attribute in them. [Filter] is the expression as a tree; what attributes there
+// are and how each compares is described in host/internal/filter, which compiles
+// it.
 //
 // # Sink settings
 //

@@ -188,7 +188,7 @@ func checkPositions(t *testing.T, diags Diagnostics, files map[string]string, di
 func describe(t *testing.T, c *Config) string {
 	var b strings.Builder
 	h := c.Host
-	fmt.Fprintf(&b, "host control=%q http=%q plugin_dirs=%q\n", h.Control, h.HTTP, h.PluginDirs)
+	fmt.Fprintf(&b, "host control=%q http=%q plugin_dirs=%q ring=%d\n", h.Control, h.HTTP, h.PluginDirs, h.Ring)
 	for _, p := range c.Plugins {
 		env := map[string]string{}
 		for k, v := range p.Env {
@@ -201,7 +201,10 @@ func describe(t *testing.T, c *Config) string {
 		fmt.Fprintf(&b, "stream %s dsn=%q slot=%q create_slot=%v status_interval=%s receiver_timeout=%s start=%s\n",
 			s.Name, p.DSN.Reveal(), p.Slot, p.CreateSlot, p.StatusInterval, p.ReceiverTimeout, p.Start)
 		for _, k := range s.Sinks {
-			fmt.Fprintf(&b, "  sink %s %s required=%v after=%q\n", k.Type, k.Name, k.Required, k.After)
+			fmt.Fprintf(&b, "  sink %s %s required=%v after=%q on_lag=%s max_lag=%d trusted=%v\n", k.Type, k.Name, k.Required, k.After, k.OnLag, k.MaxLag, k.Trusted)
+			if f := k.Filter; f != nil {
+				fmt.Fprintf(&b, "    filter %s at %s\n", f.Text, place(f.Range))
+			}
 		}
 	}
 	return b.String()

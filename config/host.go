@@ -10,13 +10,21 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-var hostShape = &shape{name: "host", attrs: []string{"control", "http", "plugin_dirs"}}
+var hostShape = &shape{name: "host", attrs: []string{"control", "http", "plugin_dirs", "ring"}}
 
 // maxSocketPath is how long the path of a Unix socket can be, bytes (sun_path
 // less its final NUL).
 const maxSocketPath = 107
 
+// Limits of the shared ring, bytes. Less than the least does not keep a few sinks
+// busy; more than the most is a misprint.
+const (
+	minRing = 16 << 20
+	maxRing = 64 << 30
+)
+
 func (l *loader) loadHost() {
+	l.config.Host.Ring = DefaultRing
 	for i, b := range l.hosts {
 		if i > 0 {
 			l.rep.error(b.DefRange(), "second host block", "the first is at "+place(l.hosts[0].DefRange())+"; a configuration has one")
@@ -28,6 +36,8 @@ func (l *loader) loadHost() {
 			ControlRange:    attrs.at("control"),
 			HTTPRange:       attrs.at("http"),
 			PluginDirsRange: attrs.at("plugin_dirs"),
+			Ring:            DefaultRing,
+			RingRange:       attrs.at("ring"),
 		}
 		h.Control, _ = attrs.path("control")
 		if len(h.Control) > maxSocketPath {
@@ -35,13 +45,19 @@ func (l *loader) loadHost() {
 		}
 		h.HTTP = attrs.hostPort("http")
 		h.PluginDirs = attrs.paths("plugin_dirs")
+		if n, ok := attrs.size("ring"); ok {
+			h.Ring = n
+			if n != 0 && (n < minRing || n > maxRing) {
+				attrs.bad("ring", &plainError{"must be 0, or from 16MiB to 64GiB", `write a size such as "64MiB", or 0 to serve every sink over its socket`})
+			}
+		}
 		if i == 0 {
 			l.config.Host = h
 		}
 	}
 }
 
-var pluginShape = &shape{name: "plugin", attrs: []string{"path", "sha256", "args", "env", "auto_mtls"}}
+var pluginShape = &shape{name: "plugin", attrs: []string{"path", "sha256", "args", "env", "auto_mtls", "trusted"}}
 
 func (l *loader) loadPlugin(b *hclsyntax.Block) {
 	l.checkShape(pluginShape, b.Body)
@@ -49,6 +65,7 @@ func (l *loader) loadPlugin(b *hclsyntax.Block) {
 	p := &Plugin{
 		Type:        b.Labels[0],
 		AutoMTLS:    true,
+		Trusted:     true,
 		Range:       b.DefRange(),
 		TypeRange:   b.LabelRanges[0],
 		PathRange:   attrs.at("path"),
@@ -67,6 +84,9 @@ func (l *loader) loadPlugin(b *hclsyntax.Block) {
 	p.Env = attrs.secretTexts("env")
 	if v, ok := attrs.flag("auto_mtls"); ok {
 		p.AutoMTLS = v
+	}
+	if v, ok := attrs.flag("trusted"); ok {
+		p.Trusted = v
 	}
 	l.checkEnvNames(attrs, p)
 	l.config.Plugins = append(l.config.Plugins, p)

@@ -90,10 +90,9 @@ func (l *loader) loadBlocks() {
 
 // shape is what a kind of block may hold.
 type shape struct {
-	name    string            // as messages call it
-	attrs   []string          // known attributes
-	blocks  map[string]string // known blocks, with their headers as examples
-	refused map[string]string // attributes that are known and not supported, with the reason
+	name   string            // as messages call it
+	attrs  []string          // known attributes
+	blocks map[string]string // known blocks, with their headers as examples
 }
 
 var fileShape = &shape{
@@ -132,10 +131,8 @@ func (l *loader) checkShape(sh *shape, body *hclsyntax.Body) []*hclsyntax.Block 
 		blockNames = append(blockNames, name)
 	}
 	for _, a := range sortedAttributes(body) {
-		switch reason, refused := sh.refused[a.Name]; {
+		switch {
 		case slices.Contains(sh.attrs, a.Name):
-		case refused:
-			l.rep.error(a.NameRange, reason, "")
 		case sh.blocks[a.Name] != "":
 			l.rep.error(a.NameRange, quote(a.Name)+" is a block", "write it without =: "+sh.blocks[a.Name]+" … }")
 		default:

@@ -48,6 +48,7 @@ type use struct {
 	sensitive bool // the value is a secret, its literals included
 	words     bool // a secret value may be an ordinary word: short ones are not looked for in texts
 	constant  bool // no reference to variables
+	record    bool // attributes of record may occur: a filter's
 }
 
 // vetted is what an expression's form tells before it is evaluated.
@@ -64,12 +65,17 @@ func (sc *scope) eval(rep *report, a *hclsyntax.Attribute, u use) cty.Value {
 	if rep.errors > before {
 		return cty.DynamicVal
 	}
-	val, diags := a.Expr.Value(&hcl.EvalContext{
+	return sc.evalExpr(rep, a.Expr, a.SrcRange.Filename, u, v)
+}
+
+// evalExpr evaluates an expression, or a part of one, that has been vetted.
+func (sc *scope) evalExpr(rep *report, e hclsyntax.Expression, filename string, u use, v vetted) cty.Value {
+	val, diags := e.Value(&hcl.EvalContext{
 		Variables: map[string]cty.Value{"var": cty.ObjectVal(sc.vars.values)},
-		Functions: sc.functionsOf(a.SrcRange.Filename),
+		Functions: sc.functionsOf(filename),
 	})
 	for _, d := range diags {
-		at := a.Expr.Range()
+		at := e.Range()
 		if d.Subject != nil {
 			at = *d.Subject
 		}
@@ -87,6 +93,9 @@ func (sc *scope) eval(rep *report, a *hclsyntax.Attribute, u use) cty.Value {
 func (sc *scope) vet(rep *report, a *hclsyntax.Attribute, u use) vetted {
 	var v vetted
 	for _, t := range a.Expr.Variables() {
+		if u.record && t.RootName() == recordName {
+			continue
+		}
 		if name, ok := varName(t); ok && len(sc.vars.values[name].Marks()) > 0 {
 			v.foreign = true
 		}
@@ -183,6 +192,9 @@ func (sc *scope) vetReference(rep *report, t hcl.Traversal, u use) {
 		return " " + quote(s)
 	}
 	switch {
+	case u.record && t.RootName() == recordName:
+	case u.record && !isVar && t.RootName() != "var":
+		rep.error(t.SourceRange(), "unknown name"+shown(t.RootName()), "text is written in quotes, a variable as var.NAME, what a record has as record.NAME")
 	case !isVar && t.RootName() == "var":
 		rep.error(t.SourceRange(), "variable without a name", "write var.NAME")
 	case !isVar:
@@ -198,7 +210,7 @@ func (sc *scope) vetReference(rep *report, t hcl.Traversal, u use) {
 			declared = append(declared, n)
 		}
 		hint := `declare it: variable "NAME" {}`
-		if near := nearest(name, declared); near != "" {
+		if near := Nearest(name, declared); near != "" {
 			hint = didYouMean(near)
 		}
 		rep.error(t.SourceRange(), "undeclared variable"+shown(name), hint)

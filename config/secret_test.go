@@ -51,6 +51,7 @@ stream "s" {
     slot = "good"
   }
   sink "test" "one" {
+    filter = record.xid == 5
     config {
       password = "@attr"
       key      = <<EOT
@@ -290,6 +291,8 @@ func TestSecretsOfWrongUse(t *testing.T) {
 		`{ a = 1 }[var.cli]`, `{ (var.cli) = 1 }`, `substr(var.cli, var.cli, 1)`, `var.plain + 1`, `lsn(var.cli)`, `!var.cli`,
 		`coalesce(env("TOKEN"), 1) + 1`, `concat([env("TOKEN")], 1)`, `env("UNSET", env("TOKEN")) * 2`, `file("secret.txt") + 1`,
 		`join(env("TOKEN"), 1)`, `lower(upper(var.hidden)) + 1`, `{ b = 1 }[lower(env("TOKEN"))]`, `env(var.cli, 1, 2)`,
+		`record.xid == env("TOKEN") + 1`, `contains(concat([env("TOKEN")], [var.hidden]), record.rmgr)`, `record.relation == "${var.plain}"[0]`,
+		`upper(record.rmgr, env("TOKEN"))`, `record.xid == var.cli ? 1 : var.cli`, `contains([var.hidden], record.relation)`, `record[env("TOKEN")] == 1`,
 	}
 	secretPlaces := []string{
 		`    dsn  = "postgres://u:@dsn@h/db?x=${var.hidden}&y=${var.plain}&z=${var.cli}"`,
@@ -298,7 +301,7 @@ func TestSecretsOfWrongUse(t *testing.T) {
 		`  env  = { TOKEN = "@plugenv", OTHER = var.plain }`,
 	}
 	publicPlaces := []string{
-		`    slot = "good"`, `  path = "/bin/p"`, `      number   = 5`, `      token    = env("TOKEN")`,
+		`    slot = "good"`, `  path = "/bin/p"`, `      number   = 5`, `      token    = env("TOKEN")`, `    filter = record.xid == 5`,
 	}
 	try := func(place, expr string) {
 		text := secretConfig
@@ -313,7 +316,7 @@ func TestSecretsOfWrongUse(t *testing.T) {
 		text = withMarks(strings.Replace(text, place, replaced, 1))
 		show := s.everything
 		if slices.Contains(publicPlaces, place) || strings.Contains(place, "TOKEN =") {
-			// A slot, a path and the name of a variable are printed with the
+			// A slot, a path, a filter and the name of a variable are printed with the
 			// configuration, whatever they are made of.
 			show = func(text string) string {
 				_, out := s.diagnostics(text)

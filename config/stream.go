@@ -110,12 +110,8 @@ func (l *loader) loadDSN(attrs attributes) Secret {
 
 var sinkShape = &shape{
 	name:   "sink",
-	attrs:  []string{"required", "after"},
+	attrs:  []string{"required", "after", "filter", "on_lag", "max_lag", "trusted"},
 	blocks: map[string]string{"config": `config {`},
-	refused: map[string]string{
-		"filter": "filters are not supported by this version yet",
-		"on_lag": "on_lag is not supported by this version yet",
-	},
 }
 
 // sinkBody is what Decode and Diagnose need of a sink.
@@ -135,15 +131,19 @@ type reference struct {
 func (l *loader) loadSink(b *hclsyntax.Block) (*Sink, []reference) {
 	attrs := attributesOf(l, b)
 	s := &Sink{
-		Type:        b.Labels[0],
-		Name:        b.Labels[1],
-		Required:    true,
-		Range:       b.DefRange(),
-		TypeRange:   b.LabelRanges[0],
-		NameRange:   b.LabelRanges[1],
-		AfterRange:  attrs.at("after"),
-		ConfigRange: b.DefRange(),
-		body:        &sinkBody{scope: l.scope, file: b.DefRange().Filename},
+		Type:         b.Labels[0],
+		Name:         b.Labels[1],
+		Required:     true,
+		Range:        b.DefRange(),
+		TypeRange:    b.LabelRanges[0],
+		NameRange:    b.LabelRanges[1],
+		AfterRange:   attrs.at("after"),
+		FilterRange:  attrs.at("filter"),
+		OnLagRange:   attrs.at("on_lag"),
+		MaxLagRange:  attrs.at("max_lag"),
+		TrustedRange: attrs.at("trusted"),
+		ConfigRange:  b.DefRange(),
+		body:         &sinkBody{scope: l.scope, file: b.DefRange().Filename},
 	}
 	for _, inner := range l.checkShape(sinkShape, b.Body) {
 		if s.body.config != nil {
@@ -155,6 +155,12 @@ func (l *loader) loadSink(b *hclsyntax.Block) (*Sink, []reference) {
 	}
 	if v, ok := attrs.flag("required"); ok {
 		s.Required = v
+	}
+	s.Filter = l.loadFilter(b.Body.Attributes["filter"])
+	l.loadLag(attrs, s)
+	s.Trusted = l.trusted(s.Type)
+	if v, ok := attrs.flag("trusted"); ok {
+		s.Trusted = v
 	}
 	after := l.loadAfter(b.Body.Attributes["after"])
 	for _, r := range after {

@@ -8,9 +8,9 @@ import (
 // maxSuggestLen bounds the names that are compared, in bytes.
 const maxSuggestLen = 64
 
-// nearest is the candidate that the name is probably a misspelling of; empty:
+// Nearest is the candidate that the name is probably a misspelling of; empty:
 // none is near.
-func nearest(name string, candidates []string) string {
+func Nearest(name string, candidates []string) string {
 	best, bestDistance := "", 0
 	if len(name) > maxSuggestLen {
 		return ""
@@ -32,7 +32,7 @@ func didYouMean(name string) string { return "did you mean " + quote(name) + "?"
 
 // suggest is the hint of a misspelt name: the near one, else all there are.
 func suggest(name string, candidates []string) string {
-	if near := nearest(name, candidates); near != "" {
+	if near := Nearest(name, candidates); near != "" {
 		return didYouMean(near)
 	}
 	if len(candidates) == 0 {
