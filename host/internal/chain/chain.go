@@ -9,13 +9,22 @@
 // is released as soon as no attached sink needs it any more: sent, not flushed.
 // What a sink had not flushed when it died is read again from the source.
 //
+// Aside. A sink that is far behind is served beside the live stream, from blocks
+// of its own ([Chain.Offer]) that are read from somewhere else up to a limit, the
+// end of a live block. At the limit it is given the next one. When little is
+// missing, the live blocks behind the limit are kept for it, and at the limit it
+// is live again: the two streams of blocks meet at one LSN, so there is no gap and
+// nothing twice, and a record that goes on across it comes from the live stream.
+//
 // Invariants, asserted by the simulation in this package's tests:
 //   - a sink is sent contiguous WAL: no gap, and nothing twice within one attach,
 //     but for the incomplete record at the end when the source was restarted;
 //   - the flush position for PostgreSQL is at most what every required sink has
 //     flushed, and never below what was confirmed before (then it is 0, which
 //     PostgreSQL does not act on);
-//   - a sink never holds more than its credit, the host never more than its limit.
+//   - a sink never holds more than its credit, the host never more than its limit;
+//   - a sink that is aside keeps no live block longer than the limit on what is held
+//     allows, so it never holds up another.
 package chain
 
 import (
@@ -76,6 +85,21 @@ type sinkState struct {
 	flushedNumber uint64  // of the last that was answered
 	flushAsked    wal.LSN // next when the last flush was asked for
 	used          bool
+
+	aside   bool
+	source  SinkID  // whose flushed WAL it is served from while aside, NoSink: another source
+	limit   wal.LSN // aside: up to where it is served; the end of a live block when it was set
+	joining bool    // aside: the live blocks behind limit are kept for it
+	offered *Block  // aside: the block that it has not been sent yet
+	gone    bool    // removed for good
+}
+
+// live reports whether the sink is served by the live stream.
+func (s *sinkState) live() bool { return s.attached && !s.aside }
+
+// keeps reports whether the live block that ends at end is kept for the sink.
+func (s *sinkState) keeps(end wal.LSN) bool {
+	return s.attached && s.next < end && (!s.aside || s.joining && s.limit < end)
 }
 
 // Chain is the state of one stream's delivery.
@@ -85,6 +109,7 @@ type Chain struct {
 	segment wal.SegmentSize
 	slot    bool
 
+	start    wal.LSN // from where the source is read since the last restart
 	blocks   []Block // held, contiguous
 	held     int64
 	received wal.LSN // end of the last block received
@@ -121,7 +146,7 @@ func (c *Chain) Subscribe(id SinkID, records, applied bool) {
 func (c *Chain) Attach(id SinkID, at wal.LSN, isNew bool) {
 	s := &c.sinks[id]
 	*s = sinkState{Sink: s.Sink, sizes: s.sizes[:0], attached: true, used: true, next: at, recNext: at, flushAsked: at,
-		written: at, flushed: at, applied: at}
+		written: at, flushed: at, applied: at, source: NoSink}
 	if isNew {
 		s.begin = at
 	}
@@ -130,7 +155,7 @@ func (c *Chain) Attach(id SinkID, at wal.LSN, isNew bool) {
 // Detach removes a sink that died. What it had flushed still counts.
 func (c *Chain) Detach(id SinkID) {
 	s := &c.sinks[id]
-	s.attached = false
+	s.attached, s.aside, s.joining, s.offered = false, false, false, nil
 	s.written, s.applied = s.flushed, min(s.applied, s.flushed)
 }
 
@@ -141,8 +166,13 @@ func (c *Chain) Attached(id SinkID) bool { return c.sinks[id].attached }
 // and a record that was incomplete is sent again from its start.
 func (c *Chain) Restart(lsn wal.LSN) {
 	c.blocks, c.held, c.received, c.idle, c.finish = c.blocks[:0], 0, lsn, false, false
+	c.start = lsn
 	for i := range c.sinks {
-		if s := &c.sinks[i]; s.Records {
+		s := &c.sinks[i]
+		if s.joining = false; s.aside {
+			continue // its own source goes on
+		}
+		if s.Records {
 			s.next = s.recNext
 			// Other WAL may follow than before (an overwritten record), and end where the
 			// last flush was asked for.
@@ -178,7 +208,7 @@ func (c *Chain) CanReceive() bool { return c.held < c.limits.Held }
 func (c *Chain) Received() wal.LSN { return c.received }
 
 // ResumeLSN is the LSN from which the source must be read so that every attached
-// sink gets what it lacks; ok is false when none is attached.
+// sink that is not aside gets what it lacks; ok is false when there is none.
 func (c *Chain) ResumeLSN() (lsn wal.LSN, ok bool) { return c.resume(false) }
 
 // ResumeRequired is ResumeLSN of the required sinks alone.
@@ -186,17 +216,21 @@ func (c *Chain) ResumeRequired() (lsn wal.LSN, ok bool) { return c.resume(true) 
 
 func (c *Chain) resume(required bool) (lsn wal.LSN, ok bool) {
 	for i := range c.sinks {
-		if s := &c.sinks[i]; s.attached && (s.Required || !required) {
-			at := s.next
-			if s.Records {
-				at = s.recNext
-			}
-			if !ok || at < lsn {
+		if s := &c.sinks[i]; s.live() && (s.Required || !required) {
+			if at := s.resume(); !ok || at < lsn {
 				lsn, ok = at, true
 			}
 		}
 	}
 	return lsn, ok
+}
+
+// resume is from where the sink must be sent WAL by a source that begins anew.
+func (s *sinkState) resume() wal.LSN {
+	if s.Records {
+		return s.recNext
+	}
+	return s.next
 }
 
 // MustRewind reports that an attached sink lacks WAL from before the oldest
@@ -207,7 +241,7 @@ func (c *Chain) MustRewind() bool {
 		oldest = c.blocks[0].Start
 	}
 	for i := range c.sinks {
-		if s := &c.sinks[i]; s.attached && s.next < oldest {
+		if s := &c.sinks[i]; s.live() && s.next < oldest {
 			return true
 		}
 	}
@@ -230,7 +264,7 @@ func (c *Chain) Blocking() (id SinkID, ok bool) {
 		return 0, false
 	}
 	for i := range c.sinks {
-		if s := &c.sinks[i]; s.attached && s.next < c.blocks[0].End && c.afterFlushed(s, c.blocks[0].End) {
+		if s := &c.sinks[i]; s.keeps(c.blocks[0].End) && c.afterFlushed(s, c.blocks[0].End) {
 			return SinkID(i), true
 		}
 	}

@@ -15,6 +15,8 @@ type Action struct {
 	Begin       wal.LSN
 
 	Number uint64 // Flush
+
+	Limit wal.LSN // Feed: up to where blocks may be offered; exactly there one must end
 }
 
 // ActionKind says what to do.
@@ -25,12 +27,15 @@ const (
 	Deliver ActionKind = iota + 1 // send the block to the sink
 	Flush                         // ask the sink to flush
 	Release                       // nobody needs the block any more, once it was sent to those it was delivered to
+	Feed                          // serve the sink, which is aside, up to Limit
+	Live                          // the sink is not aside any more
 )
 
 // Next appends what is to be done now to dst. All of it has then been counted as
 // done.
 func (c *Chain) Next(dst []Action) []Action {
 	for i := range c.sinks {
+		dst = c.serveAside(dst, SinkID(i))
 		dst = c.deliver(dst, SinkID(i))
 	}
 	for i := range c.sinks {
@@ -42,7 +47,7 @@ func (c *Chain) Next(dst []Action) []Action {
 // deliver sends the sink all that it may have.
 func (c *Chain) deliver(dst []Action, id SinkID) []Action {
 	s := &c.sinks[id]
-	if !s.attached {
+	if !s.live() {
 		return dst
 	}
 	for i := range c.blocks {
@@ -53,12 +58,18 @@ func (c *Chain) deliver(dst []Action, id SinkID) []Action {
 		if s.next < b.Start || !c.hasCredit(s, b) || !c.afterFlushed(s, b.End) {
 			break
 		}
-		dst = append(dst, Action{Kind: Deliver, Sink: id, Block: b.ID, WALFrom: max(s.next, b.Start), RecordsFrom: s.recNext, Begin: s.begin})
-		s.next, s.recNext = b.End, max(b.RecordsEnd, s.recNext)
-		s.sizes = append(s.sizes, b.Size)
-		s.inFlight += b.Size
+		dst = append(dst, s.take(id, b))
 	}
 	return dst
+}
+
+// take counts a block as sent.
+func (s *sinkState) take(id SinkID, b *Block) Action {
+	a := Action{Kind: Deliver, Sink: id, Block: b.ID, WALFrom: max(s.next, b.Start), RecordsFrom: s.recNext, Begin: s.begin}
+	s.next, s.recNext = b.End, max(b.RecordsEnd, s.recNext)
+	s.sizes = append(s.sizes, b.Size)
+	s.inFlight += b.Size
+	return a
 }
 
 // hasCredit lets a block out that is alone larger than the credit when nothing
@@ -75,7 +86,7 @@ func (c *Chain) flush(dst []Action, id SinkID) []Action {
 	if !s.attached || s.flushNumber != s.flushedNumber || s.next == s.flushAsked {
 		return dst
 	}
-	atRest := s.next == c.received && (c.idle || c.finish)
+	atRest := s.next == c.received && (c.idle || c.finish) || s.aside && (c.finish || s.next == s.limit) || s.flushed < c.wanted(id)
 	half := int64(s.next-s.flushAsked) >= c.limits.Credit/2
 	if !atRest && !half && c.CanReceive() {
 		return dst
@@ -90,7 +101,7 @@ func (c *Chain) release(dst []Action) []Action {
 	for len(c.blocks) > 0 {
 		b := &c.blocks[0]
 		for i := range c.sinks {
-			if s := &c.sinks[i]; s.attached && s.next < b.End {
+			if c.sinks[i].keeps(b.End) {
 				return dst
 			}
 		}

@@ -122,6 +122,7 @@ func (c *Chain) confirmable(s *sinkState) wal.LSN {
 // SinkPositions are a sink's positions, for people to see.
 type SinkPositions struct {
 	Attached                        bool
+	Aside                           bool // served beside the live stream
 	Sent, Written, Flushed, Applied wal.LSN
 	InFlight                        int64 // bytes
 }
@@ -129,7 +130,7 @@ type SinkPositions struct {
 // Positions answers how far a sink is.
 func (c *Chain) Positions(id SinkID) SinkPositions {
 	s := &c.sinks[id]
-	return SinkPositions{Attached: s.attached, Sent: s.next, Written: s.written, Flushed: s.flushed, Applied: s.applied,
+	return SinkPositions{Attached: s.attached, Aside: s.aside, Sent: s.next, Written: s.written, Flushed: s.flushed, Applied: s.applied,
 		InFlight: s.inFlight}
 }
 
@@ -145,14 +146,19 @@ func (c *Chain) Reached(lsn wal.LSN) bool {
 	return true
 }
 
-// AllFlushed reports whether every attached sink has flushed all that was received.
+// AllFlushed reports whether every attached sink has flushed all that was received,
+// or, when it is aside, all that it was sent.
 func (c *Chain) AllFlushed() bool { return len(c.Lagging()) == 0 }
 
-// Lagging are the attached sinks that have not flushed all that was received.
+// Lagging are the attached sinks of which AllFlushed does not hold.
 func (c *Chain) Lagging() []SinkID {
 	var ids []SinkID
 	for i := range c.sinks {
-		if s := &c.sinks[i]; s.attached && flushedThrough(s) < c.received {
+		s, end := &c.sinks[i], c.received
+		if s.aside {
+			end = s.resume()
+		}
+		if s.attached && flushedThrough(s) < end {
 			ids = append(ids, SinkID(i))
 		}
 	}

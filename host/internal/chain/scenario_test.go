@@ -18,6 +18,8 @@ import (
 //	attach NAME at=L [new] [records]   detach NAME   restart at=L   idle   finish
 //	block end=L [records=L]         the next block; its size is its length in WAL
 //	progress NAME [written=L] [flushed=L] [applied=L] [flush=N] [released=N]
+//	aside NAME [source=NAME]        it is served beside the live stream; offer NAME start=L end=L [records=L]
+//	leave NAME                      it joins no more; change NAME [required] [after=NAME]; remove NAME
 //	status                          feedback and positions
 //
 // After each, what the chain wants done is printed. -rewrite writes the results.
@@ -64,6 +66,31 @@ func (p *player) play(t *testing.T, d *datadriven.TestData) string {
 		if err := p.progress(t, d); err != nil {
 			return err.Error() + "\n"
 		}
+	case "aside":
+		source := chain.NoSink
+		if d.HasArg("source") {
+			source = p.named(t, d, "source")
+		}
+		p.c.Aside(p.sink(t, d), source)
+	case "offer":
+		b := chain.Block{Start: lsn(t, d, "start"), End: lsn(t, d, "end"), RecordsEnd: lsn(t, d, "end")}
+		if d.HasArg("records") {
+			b.RecordsEnd = lsn(t, d, "records")
+		}
+		b.Size = int64(b.End - b.Start)
+		if _, err := p.c.Offer(p.sink(t, d), b); err != nil {
+			return err.Error() + "\n"
+		}
+	case "leave":
+		p.c.LeaveBehind(p.sink(t, d))
+	case "remove":
+		p.c.RemoveSink(p.sink(t, d))
+	case "change":
+		var after []chain.SinkID
+		if d.HasArg("after") {
+			after = append(after, p.named(t, d, "after"))
+		}
+		p.c.Change(p.sink(t, d), d.HasArg("required"), after)
 	case "status":
 		p.status(&out)
 	default:
@@ -116,6 +143,17 @@ func (p *player) sink(t *testing.T, d *datadriven.TestData) chain.SinkID {
 	return chain.SinkID(id)
 }
 
+// named is the sink that an argument names.
+func (p *player) named(t *testing.T, d *datadriven.TestData, key string) chain.SinkID {
+	var name string
+	d.ScanArgs(t, key, &name)
+	id := slices.Index(p.names, name)
+	if id < 0 {
+		t.Fatalf("%s: no sink %q", d.Pos, name)
+	}
+	return chain.SinkID(id)
+}
+
 func lsn(t *testing.T, d *datadriven.TestData, key string) wal.LSN {
 	if !d.HasArg(key) {
 		return 0
@@ -153,6 +191,10 @@ func (p *player) actions(out *strings.Builder) {
 			fmt.Fprintf(out, "flush %d to %s\n", a.Number, p.names[a.Sink])
 		case chain.Release:
 			fmt.Fprintf(out, "block %d released\n", a.Block)
+		case chain.Feed:
+			fmt.Fprintf(out, "feed %s up to %s\n", p.names[a.Sink], a.Limit)
+		case chain.Live:
+			fmt.Fprintf(out, "%s is live\n", p.names[a.Sink])
 		}
 	}
 	if p.c.MustRewind() {
@@ -178,6 +220,11 @@ func (p *player) status(out *strings.Builder) {
 		s := p.c.Positions(chain.SinkID(i))
 		if !s.Attached {
 			fmt.Fprintf(out, "%s: down, flushed %s\n", n, s.Flushed)
+			continue
+		}
+		if s.Aside {
+			from, to := p.c.FeedFrom(chain.SinkID(i))
+			fmt.Fprintf(out, "%s: aside, served from %s to %s, sent %s, flushed %s\n", n, from, to, s.Sent, s.Flushed)
 			continue
 		}
 		fmt.Fprintf(out, "%s: sent %s written %s flushed %s, in flight %d\n", n, s.Sent, s.Written, s.Flushed, s.InFlight)

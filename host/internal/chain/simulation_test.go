@@ -1,10 +1,13 @@
 package chain_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sort"
+	"strings"
 	"testing"
 
 	"github.com/walplex/walplex/host/internal/chain"
@@ -13,7 +16,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("seed", 0, "run the simulation with this seed alone")
-	simSteps = flag.Int("steps", 20_000, "steps of each simulation")
+	simSteps = flag.Int("steps", 50_000, "steps of each simulation")
 )
 
 // TestSimulation lets a chain live among sinks that are slow, crash, and come
@@ -26,6 +29,7 @@ func TestSimulation(t *testing.T) {
 			seeds = append(seeds, 1+i*7919)
 		}
 	}
+	var total world
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(seed)
@@ -37,10 +41,13 @@ func TestSimulation(t *testing.T) {
 			if err := w.settle(); err != nil {
 				t.Fatalf("at the end: %v\nagain with: go test ./host/internal/chain -run Simulation -seed %d\nlast steps:\n%s", err, seed, w.history())
 			}
-			if w.crashes == 0 || w.rewinds == 0 || w.delivered == 0 || w.halves == 0 {
-				t.Fatalf("the simulation has not exercised the chain: %d crashes, %d rewinds, %d deliveries, %d blocks that end inside a record", w.crashes, w.rewinds, w.delivered, w.halves)
-			}
+			total.crashes, total.rewinds, total.delivered, total.halves = total.crashes+w.crashes, total.rewinds+w.rewinds, total.delivered+w.delivered, total.halves+w.halves
+			total.asides, total.joined, total.left, total.reloads = total.asides+w.asides, total.joined+w.joined, total.left+w.left, total.reloads+w.reloads
 		})
+	}
+	if n := total; *simSeed == 0 && (n.crashes == 0 || n.rewinds == 0 || n.delivered == 0 || n.halves == 0 || n.asides == 0 || n.joined == 0 || n.left == 0 || n.reloads == 0) {
+		t.Fatalf("the simulation has not exercised the chain: %d crashes, %d rewinds, %d deliveries, %d blocks that end inside a record, "+
+			"%d times aside, %d times live again, %d times left behind, %d reloads", n.crashes, n.rewinds, n.delivered, n.halves, n.asides, n.joined, n.left, n.reloads)
 	}
 }
 
@@ -54,11 +61,14 @@ type world struct {
 	first wal.LSN
 	at    wal.LSN // where the source is
 	sinks []*simSink
-	held  map[chain.BlockID]chain.Block
+	held  map[chain.BlockID]simBlock
 	kept  wal.LSN // the server's restart_lsn
 	lines []string
 
-	crashes, rewinds, delivered, halves int
+	start wal.LSN // where the source began: of a record that began before, nothing is seen
+
+	crashes, rewinds, delivered, halves    int
+	asides, joined, left, reloads, feeding int
 }
 
 // simSink is a sink with its queue, its memory and its disk.
@@ -72,19 +82,28 @@ type simSink struct {
 	durable wal.LSN // on disk
 	lastRec wal.LSN // end of the last record that it was handed
 	begin   wal.LSN
+	aside   bool
+	removed bool
 	again   bool // the source was restarted since the last delivery
 	isNew   bool
 	p       chain.Progress
 }
 
+// simBlock is a block and whose it is.
+type simBlock struct {
+	chain.Block
+	aside bool    // of one sink that is aside
+	start wal.LSN // where its source began
+}
+
 type simMessage struct {
-	block  *chain.Block
+	block  *simBlock
 	action chain.Action
 	flush  uint64
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 0)), held: map[chain.BlockID]chain.Block{}}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 0)), held: map[chain.BlockID]simBlock{}}
 	w.first = wal.LSN(5 << 20)
 	for at := w.first; at < w.first+512<<20; {
 		n := 32 + w.rng.Uint64N(400)
@@ -144,6 +163,9 @@ func (w *world) recordsEnd(lsn wal.LSN) wal.LSN {
 
 func (w *world) step() error {
 	s := w.sinks[w.rng.IntN(len(w.sinks))]
+	for s.removed {
+		s = w.sinks[w.rng.IntN(len(w.sinks))]
+	}
 	switch n := w.rng.IntN(1000); {
 	case n < 400:
 		w.receive()
@@ -156,11 +178,21 @@ func (w *world) step() error {
 		w.note("idle")
 	case n < 955 && s.up:
 		w.crash(s)
-	case n < 990 && !s.up:
+	case n < 990 && !s.up && !s.removed:
 		w.attach(s)
 	case n < 993:
 		w.note("source restarted")
 		w.restart()
+	case n < 996 && s.up && !s.aside:
+		w.goAside(s)
+	case n < 997:
+		w.reload()
+	}
+	w.unblock()
+	for _, s := range w.sinks {
+		if err := w.feed(s); err != nil {
+			return err
+		}
 	}
 	if w.c.MustRewind() {
 		w.rewinds++
@@ -191,7 +223,7 @@ func (w *world) receive() {
 		panic(err)
 	}
 	b.ID = id
-	w.held[id] = b
+	w.held[id] = simBlock{Block: b, start: w.start}
 	w.at = b.End
 	w.note("block %d from %s to %s, records to %s", id, b.Start, b.End, b.RecordsEnd)
 }
@@ -199,8 +231,101 @@ func (w *world) receive() {
 func (w *world) crash(s *simSink) {
 	w.crashes++
 	w.note("%s crashes: written %s, durable %s", s.Name, s.written, s.durable)
-	s.up, s.queue = false, nil
+	s.up, s.queue, s.aside = false, nil, false
 	w.c.Detach(s.id)
+}
+
+// goAside is what the stream does with a sink that lags: it is served from what
+// the archive has flushed, or from the server.
+func (w *world) goAside(s *simSink) {
+	source := chain.NoSink
+	if s.id != 0 && w.sinks[0].up && w.rng.IntN(2) == 0 {
+		source = 0
+	}
+	w.asides++
+	w.note("%s goes aside, served from sink %d", s.Name, source)
+	s.aside, s.again = true, s.Records
+	w.c.Aside(s.id, source)
+}
+
+// unblock is what the stream does when it can take no more WAL.
+func (w *world) unblock() {
+	id, ok := w.c.Blocking()
+	if !ok || w.c.CanReceive() {
+		return
+	}
+	if s := w.sinks[id]; s.aside {
+		w.left++
+		w.note("%s is left behind", s.Name)
+		w.c.LeaveBehind(id)
+	}
+}
+
+// feed offers a sink that is aside its next block.
+func (w *world) feed(s *simSink) error {
+	if !s.up || !s.aside || !w.c.CanOffer(s.id) || w.rng.IntN(4) == 0 {
+		return nil
+	}
+	_, to := w.c.FeedFrom(s.id)
+	sent := w.c.Positions(s.id).Sent
+	if to <= sent {
+		if w.rng.IntN(50) == 0 {
+			w.c.SetSource(s.id, chain.NoSink) // the archive is of no help
+		}
+		return nil
+	}
+	from := sent
+	if w.rng.IntN(3) == 0 { // a source that begins anew has WAL from before
+		from = max(w.first, sent-wal.LSN(w.rng.Uint64N(32<<10)))
+	}
+	b := chain.Block{Start: from, End: min(to, sent+wal.LSN(w.rng.Uint64N(64<<10)+1))}
+	b.RecordsEnd, b.Size = w.recordsEnd(b.End), int64(b.End-b.Start)+100
+	id, err := w.c.Offer(s.id, b)
+	if err != nil {
+		return err
+	}
+	b.ID = id
+	w.held[id] = simBlock{Block: b, aside: true, start: w.first}
+	w.feeding++
+	w.note("block %d from %s to %s is offered to %s, limit %s", id, b.Start, b.End, s.Name, to)
+	return nil
+}
+
+// reload adds a sink, removes one, or changes what one is to PostgreSQL.
+func (w *world) reload() {
+	w.reloads++
+	last := w.sinks[len(w.sinks)-1]
+	copied := w.sinks[3]
+	switch w.rng.IntN(3) {
+	case 0:
+		if last.Name == "late" && !last.removed {
+			w.note("late is removed")
+			last.up, last.queue, last.aside, last.removed = false, nil, false, true
+			w.c.RemoveSink(last.id)
+			return
+		}
+		s := &simSink{Sink: chain.Sink{Name: "late", Records: true}, durable: w.recordsEnd(w.at)}
+		s.begin = s.durable
+		if s.id = w.c.AddSink(s.Sink); int(s.id) < len(w.sinks) {
+			w.sinks[s.id] = s
+		} else {
+			w.sinks = append(w.sinks, s)
+		}
+		w.attach(s)
+	case 1:
+		if copied.Required || simSegment.SegNo(copied.durable) >= simSegment.SegNo(w.kept) {
+			copied.Required = !copied.Required
+			w.note("copy is required: %t", copied.Required)
+			w.c.Change(copied.id, copied.Required, copied.After)
+		}
+	case 2:
+		copied.After = nil
+		if w.rng.IntN(2) == 0 {
+			copied.After = []chain.SinkID{0}
+		}
+		w.note("copy is after %v", copied.After)
+		w.c.Change(copied.id, copied.Required, copied.After)
+	}
 }
 
 func (w *world) attach(s *simSink) {
@@ -210,7 +335,7 @@ func (w *world) attach(s *simSink) {
 		s.durable = at
 	}
 	isNew := s.isNew && at == w.first
-	s.up, s.written, s.sent, s.lastRec, s.p = true, at, at, at, chain.Progress{Applied: at}
+	s.up, s.written, s.sent, s.lastRec, s.p, s.aside = true, at, at, at, chain.Progress{Applied: at}, false
 	w.c.Attach(s.id, at, isNew)
 	w.note("%s attached at %s", s.Name, at)
 }
@@ -222,10 +347,15 @@ func (w *world) restart() {
 		lsn = w.at
 	}
 	w.at = simSegment.Start(lsn)
-	w.held = map[chain.BlockID]chain.Block{}
+	w.start = w.at
 	w.c.Restart(w.at)
+	for id, b := range w.held {
+		if !b.aside {
+			delete(w.held, id)
+		}
+	}
 	for _, s := range w.sinks {
-		s.again = true
+		s.again = s.again || !s.aside
 	}
 	w.note("source reads from %s", w.at)
 }
@@ -274,16 +404,30 @@ func (w *world) act() error {
 			s.queue = append(s.queue, simMessage{flush: a.Number})
 		case chain.Release:
 			delete(w.held, a.Block)
+		case chain.Live:
+			s := w.sinks[a.Sink]
+			if !s.aside {
+				return fmt.Errorf("%s is live again, and was never aside", s.Name)
+			}
+			w.joined++
+			s.again = s.again || w.at < s.sent
+			w.note("%s is live again at %s", s.Name, s.sent)
+			s.aside = false
+		case chain.Feed:
+			w.note("%s may be served up to %s", w.sinks[a.Sink].Name, a.Limit)
 		}
 	}
 	return w.check()
 }
 
-func (w *world) deliver(s *simSink, b chain.Block, a chain.Action) error {
+func (w *world) deliver(s *simSink, b simBlock, a chain.Action) error {
 	w.delivered++
 	w.note("block %d to %s: WAL from %s, records after %s", a.Block, s.Name, a.WALFrom, a.RecordsFrom)
 	if !s.up {
 		return fmt.Errorf("%s is down and is sent block %d", s.Name, a.Block)
+	}
+	if b.aside != s.aside {
+		return fmt.Errorf("%s is sent block %d: of the live stream %t, aside %t", s.Name, a.Block, !b.aside, s.aside)
 	}
 	if a.WALFrom > s.sent || a.WALFrom < s.sent && !s.Records {
 		return fmt.Errorf("%s was sent WAL up to %s and now from %s", s.Name, s.sent, a.WALFrom)
@@ -307,14 +451,14 @@ func (w *world) deliver(s *simSink, b chain.Block, a chain.Action) error {
 }
 
 // deliverRecords hands over the records that end in the block, as the host does.
-func (w *world) deliverRecords(s *simSink, b chain.Block, a chain.Action) error {
+func (w *world) deliverRecords(s *simSink, b simBlock, a chain.Action) error {
 	i := sort.Search(len(w.ends), func(i int) bool { return w.ends[i] > b.Start })
 	for ; i < len(w.ends) && w.ends[i] <= b.End; i++ {
 		start, end := w.first, w.ends[i]
 		if i > 0 {
 			start = w.ends[i-1]
 		}
-		if end <= a.RecordsFrom || start < a.Begin {
+		if end <= a.RecordsFrom || start < a.Begin || start < b.start {
 			continue
 		}
 		if start != s.lastRec {
@@ -372,11 +516,17 @@ func (w *world) check() error {
 // settle lets everything come to rest: all sinks up, all WAL received flushed.
 func (w *world) settle() error {
 	for _, s := range w.sinks {
-		if !s.up {
+		if !s.up && !s.removed {
 			w.attach(s)
 		}
 	}
-	end := w.recordsEnd(w.at + 2<<20)
+	end := w.at
+	for _, s := range w.sinks {
+		if !s.removed {
+			end = max(end, s.sent)
+		}
+	}
+	end = w.recordsEnd(end + 2<<20)
 	for range 100_000 {
 		if w.c.MustRewind() {
 			w.restart()
@@ -386,22 +536,27 @@ func (w *world) settle() error {
 		} else {
 			w.c.SetIdle()
 		}
+		w.unblock()
 		for _, s := range w.sinks {
-			if err := w.work(s); err != nil {
+			if err := errors.Join(w.work(s), w.feed(s)); err != nil {
 				return err
 			}
 		}
 		if err := w.act(); err != nil {
 			return err
 		}
-		if w.at >= end && w.c.AllFlushed() {
+		if w.at >= end && w.c.AllFlushed() && !slices.ContainsFunc(w.sinks, func(s *simSink) bool { return s.aside }) {
 			for _, s := range w.sinks {
-				if s.durable < w.recordsEnd(w.at) {
+				if !s.removed && s.durable < w.recordsEnd(w.at) {
 					return fmt.Errorf("all is flushed, says the chain, but %s has only %s of %s", s.Name, s.durable, w.at)
 				}
 			}
 			return nil
 		}
 	}
-	return fmt.Errorf("no rest is found: received %s of %s, feedback %+v", w.at, end, w.c.Feedback())
+	var all strings.Builder
+	for _, s := range w.sinks {
+		fmt.Fprintf(&all, "\n  %s: aside %t, durable %s, %+v", s.Name, s.aside, s.durable, w.c.Positions(s.id))
+	}
+	return fmt.Errorf("no rest is found: received %s of %s, feedback %+v%s", w.at, end, w.c.Feedback(), all.String())
 }
