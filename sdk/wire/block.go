@@ -14,7 +14,7 @@
 //	 6  u16 magic of WAL pages    8  u32 timeline        12  u32 0
 //	16  u64 wal_start            24  u64 wal_end
 //	32  u64 records_end          40  i64 server time, microseconds since 2000-01-01 UTC, 0 unknown
-//	48  u32 wal offset           52  u32 wal length = wal_end - wal_start
+//	48  u32 wal offset           52  u32 wal length = wal_end - wal_start, or 0
 //	56  u32 cut records offset   60  u32 cut records length
 //	64  u32 index offset         68  u32 records in the index
 //	72  u32 refs offset          76  u32 refs in all
@@ -49,7 +49,12 @@
 //	32  u16 flags (wal.BlockFlags) 34  u8 block id  35  u8 fork
 //
 // A sink that subscribed to raw WAL only gets the block up to the end of the
-// raw WAL.
+// raw WAL. A sink that is to see its own records alone gets a block with the wal
+// length 0, in which the bytes of all records lie in the place of the cut ones
+// (see [Selector]).
+//
+// The block travels in a gRPC message, or lies in memory that host and sink
+// share (package ring), and only its place travels.
 package wire
 
 import (
@@ -98,7 +103,8 @@ func ParseBlock(b []byte, walOnly bool) (View, error) {
 	}
 	v := View{b: b, walOnly: walOnly}
 	walOff, walLen := uint64(le.Uint32(b[48:])), uint64(le.Uint32(b[52:]))
-	if walOff < headerSize || walOff+walLen > uint64(len(b)) || uint64(v.WALEnd()-v.WALStart()) != walLen {
+	selected := walLen == 0 && !walOnly && v.WALEnd() >= v.WALStart()
+	if walOff < headerSize || walOff+walLen > uint64(len(b)) || uint64(v.WALEnd()-v.WALStart()) != walLen && !selected {
 		return View{}, fmt.Errorf("block of WAL from %s to %s: its raw WAL of %d bytes does not fit", v.WALStart(), v.WALEnd(), walLen)
 	}
 	v.walEnd = int(walOff + walLen)
@@ -137,6 +143,12 @@ func (v *View) RecordsEnd() wal.LSN { return wal.LSN(le.Uint64(v.b[32:])) }
 // 2000-01-01 UTC, 0 unknown.
 func (v *View) ServerTime() int64 { return int64(le.Uint64(v.b[40:])) }
 
+// HasWAL reports that the raw WAL is there, which a block of selected records
+// lacks.
+func (v *View) HasWAL() bool {
+	return wal.LSN(v.walEnd-int(le.Uint32(v.b[48:]))) == v.WALEnd()-v.WALStart()
+}
+
 // WAL is the raw WAL.
 func (v *View) WAL() []byte { return v.b[le.Uint32(v.b[48:]):v.walEnd:v.walEnd] }
 
@@ -148,9 +160,11 @@ func (v *View) Len() int { return v.records }
 
 // RecordLSN is the start and the end LSN of entry i, which must be below Len;
 // the end is 0 for all but the last fragment of a record.
-func (v *View) RecordLSN(i int) (start, end wal.LSN) {
-	e := v.b[int(le.Uint32(v.b[64:]))+i*recordEntrySize:]
-	return v.lsns(e)
+func (v *View) RecordLSN(i int) (start, end wal.LSN) { return v.lsns(v.entry(i)) }
+
+// entry is entry i of the index.
+func (v *View) entry(i int) []byte {
+	return v.b[int(le.Uint32(v.b[64:]))+i*recordEntrySize:][:recordEntrySize]
 }
 
 func (v *View) lsns(e []byte) (start, end wal.LSN) {
@@ -166,15 +180,10 @@ func (v *View) lsns(e []byte) (start, end wal.LSN) {
 // block's bytes and reuses the array of rec.Blocks. Fragments but the first have
 // no PrevLSN and no CRC, which lie in the record's header.
 func (v *View) Record(i int, rec *wal.Record) error {
-	e := v.b[int(le.Uint32(v.b[64:]))+i*recordEntrySize:][:recordEntrySize]
-	off, n := uint64(le.Uint32(e[8:])), uint64(le.Uint32(e[12:]))
-	first, refs := uint64(le.Uint32(e[28:])), uint64(e[32])
-	if off+n > uint64(len(v.b)) || first+refs > uint64(le.Uint32(v.b[76:])) {
-		return fmt.Errorf("block of WAL from %s to %s: entry %d points outside of it", v.WALStart(), v.WALEnd(), i)
-	}
-	if total, at := uint64(le.Uint32(e[16:])), uint64(le.Uint32(e[20:])); refs > wal.MaxBlockID+1 || at+n > total {
-		return fmt.Errorf("block of WAL from %s to %s: entry %d has %d block references and the bytes %d to %d of a record of %d, which no record has",
-			v.WALStart(), v.WALEnd(), i, refs, at, at+n, total)
+	e := v.entry(i)
+	off, n, first, refs, err := v.bounds(i, e)
+	if err != nil {
+		return err
 	}
 	rec.StartLSN, rec.EndLSN = v.lsns(e)
 	rec.Version = v.Version()
@@ -190,8 +199,23 @@ func (v *View) Record(i int, rec *wal.Record) error {
 		rec.PrevLSN = wal.LSN(le.Uint64(rec.Data[8:]))
 		rec.CRC = le.Uint32(rec.Data[20:])
 	}
-	v.refs(rec, int(le.Uint32(v.b[72:]))+int(first)*refEntrySize, int(refs))
+	v.refs(rec, int(le.Uint32(v.b[72:]))+first*refEntrySize, refs)
 	return nil
+}
+
+// bounds is where the bytes of entry i lie, whose bytes in the index are e, and
+// which references are its own.
+func (v *View) bounds(i int, e []byte) (off, n, firstRef, refs int, err error) {
+	at, size := uint64(le.Uint32(e[8:])), uint64(le.Uint32(e[12:]))
+	first, count := uint64(le.Uint32(e[28:])), uint64(e[32])
+	if at+size > uint64(len(v.b)) || first+count > uint64(le.Uint32(v.b[76:])) {
+		return 0, 0, 0, 0, fmt.Errorf("block of WAL from %s to %s: entry %d points outside of it", v.WALStart(), v.WALEnd(), i)
+	}
+	if total, fragment := uint64(le.Uint32(e[16:])), uint64(le.Uint32(e[20:])); count > wal.MaxBlockID+1 || fragment+size > total {
+		return 0, 0, 0, 0, fmt.Errorf("block of WAL from %s to %s: entry %d has %d block references and the bytes %d to %d of a record of %d, which no record has",
+			v.WALStart(), v.WALEnd(), i, count, fragment, fragment+size, total)
+	}
+	return int(at), int(size), int(first), int(count), nil
 }
 
 func (v *View) refs(rec *wal.Record, off, n int) {

@@ -22,11 +22,16 @@ func FuzzBlock(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if n := len(v.WAL()); n > len(b) || v.WALEnd()-v.WALStart() != wal.LSN(n) || len(v.WALOnly()) > len(b) {
+		if n := len(v.WAL()); n > len(b) || v.HasWAL() != (v.WALEnd()-v.WALStart() == wal.LSN(n)) || !v.HasWAL() && (n > 0 || walOnly) || len(v.WALOnly()) > len(b) {
 			t.Fatalf("a block of %d bytes has %d bytes of WAL from %s to %s", len(b), n, v.WALStart(), v.WALEnd())
 		}
 		if first := v.FirstRecord(wal.LSN(at), 0); first < 0 || first > v.Len() {
 			t.Fatalf("the first of %d records is %d", v.Len(), first)
+		}
+		if selected, err := wire.NewSelector(nil, nil).Block(&v, 0); err == nil {
+			if _, err := wire.ParseBlock(selected, false); err != nil {
+				t.Fatalf("of its records there is no block: %v", err)
+			}
 		}
 		var rec wal.Record
 		for i := range v.Len() {

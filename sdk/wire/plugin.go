@@ -17,6 +17,11 @@ const (
 	// and the sink then ends itself.
 	LivenessEnv = "WALPLEX_LIVENESS_FD"
 
+	// RingEnv names the environment variable that holds the number of the file
+	// descriptor of the shared ring (see package ring), for sinks that may see all
+	// of the WAL. A sink that cannot map it answers another transport at Open.
+	RingEnv = "WALPLEX_RING_FD"
+
 	// PluginName is the name of the service in go-plugin's sets.
 	PluginName = "sink"
 
@@ -34,6 +39,15 @@ const (
 	CapApplied = "applied" // it reports an apply position
 	CapDrain   = "drain"   // it answers Drain
 	CapRead    = "read"    // it gives WAL back
+	CapRecords = "records" // it subscribes to records
+	CapRing    = "ring"    // it reads blocks in the shared ring
+	CapWAL     = "wal"     // it subscribes to raw WAL
+)
+
+// The transports of blocks.
+const (
+	TransportGRPC = "grpc" // in the messages of Stream; every sink has it
+	TransportRing = "ring" // in the shared ring; a block for which it has no room comes in a message
 )
 
 // Handshake is go-plugin's check that a program is a sink at all.

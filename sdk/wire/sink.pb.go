@@ -182,7 +182,8 @@ type DescribeResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Type    string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`       // of the sink, e.g. "segment_file"
 	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"` // of its program, shown to people
-	// Capability strings: "read", "rewind", "drain", "applied", "ring".
+	// Capability strings: "read", "rewind", "drain", "applied"; "ring" reads blocks
+	// in the shared ring; "wal" and "records" are what it will subscribe to.
 	Capabilities  []string `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	Schema        *Schema  `protobuf:"bytes,4,opt,name=schema,proto3" json:"schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -805,7 +806,9 @@ type OpenRequest struct {
 	Sink       string                 `protobuf:"bytes,2,opt,name=sink,proto3" json:"sink,omitempty"`     // name of the sink in the stream
 	System     *System                `protobuf:"bytes,3,opt,name=system,proto3" json:"system,omitempty"`
 	ConfigJson []byte                 `protobuf:"bytes,4,opt,name=config_json,json=configJson,proto3" json:"config_json,omitempty"`
-	Transports []string               `protobuf:"bytes,5,rep,name=transports,proto3" json:"transports,omitempty"` // that the host offers, best first: "ring", "grpc"
+	// That the host offers, best first: "ring", "grpc". The ring's descriptor is
+	// inherited; the variable WALPLEX_RING_FD names it.
+	Transports []string `protobuf:"bytes,5,rep,name=transports,proto3" json:"transports,omitempty"`
 	// The sink's directory locks are waited for up to this long, milliseconds: a
 	// predecessor that was killed may still be dying.
 	LockWaitMs uint32 `protobuf:"varint,6,opt,name=lock_wait_ms,json=lockWaitMs,proto3" json:"lock_wait_ms,omitempty"`
@@ -902,7 +905,7 @@ type OpenResponse struct {
 	Timeline      uint32                 `protobuf:"varint,3,opt,name=timeline,proto3" json:"timeline,omitempty"`                 // of its position
 	Lsn           uint64                 `protobuf:"varint,4,opt,name=lsn,proto3" json:"lsn,omitempty"`                           // everything before it is held durably
 	Subscription  *Subscription          `protobuf:"bytes,5,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	Transport     string                 `protobuf:"bytes,6,opt,name=transport,proto3" json:"transport,omitempty"` // chosen from the request's
+	Transport     string                 `protobuf:"bytes,6,opt,name=transport,proto3" json:"transport,omitempty"` // chosen from the request's; empty: "grpc"
 	Wishes        *Wishes                `protobuf:"bytes,7,opt,name=wishes,proto3" json:"wishes,omitempty"`
 	CreditBytes   uint64                 `protobuf:"varint,8,opt,name=credit_bytes,json=creditBytes,proto3" json:"credit_bytes,omitempty"` // how many bytes of blocks may be in flight; 0: the host's default
 	unknownFields protoimpl.UnknownFields
@@ -1334,11 +1337,12 @@ type Block struct {
 	// ignored. Both are 0 but at a (re)start.
 	WalFrom    uint64 `protobuf:"varint,2,opt,name=wal_from,json=walFrom,proto3" json:"wal_from,omitempty"`
 	RecordFrom uint32 `protobuf:"varint,3,opt,name=record_from,json=recordFrom,proto3" json:"record_from,omitempty"`
-	// A block in the shared ring instead of data: offset and length in bytes,
-	// and the number to give back in Progress.released_slot.
+	// A block in the shared ring instead of data, when ring_length is not 0: offset
+	// and length in bytes. It is read there until released_blocks counts it. With the
+	// transport "ring" each block may come either way.
 	RingOffset    uint64 `protobuf:"varint,4,opt,name=ring_offset,json=ringOffset,proto3" json:"ring_offset,omitempty"`
 	RingLength    uint64 `protobuf:"varint,5,opt,name=ring_length,json=ringLength,proto3" json:"ring_length,omitempty"`
-	RingSlot      uint64 `protobuf:"varint,6,opt,name=ring_slot,json=ringSlot,proto3" json:"ring_slot,omitempty"`
+	RingSlot      uint64 `protobuf:"varint,6,opt,name=ring_slot,json=ringSlot,proto3" json:"ring_slot,omitempty"` // its number, from 0, for people
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1830,13 +1834,15 @@ func (*SinkMessage_Heartbeat) isSinkMessage_Message() {}
 
 // Progress is cumulative and repeated; positions never go back.
 type Progress struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	WrittenLsn     uint64                 `protobuf:"varint,1,opt,name=written_lsn,json=writtenLsn,proto3" json:"written_lsn,omitempty"`             // taken by Write; raw sinks: any byte; record sinks: all records ending here or before
-	FlushedLsn     uint64                 `protobuf:"varint,2,opt,name=flushed_lsn,json=flushedLsn,proto3" json:"flushed_lsn,omitempty"`             // survives power loss
-	AppliedLsn     uint64                 `protobuf:"varint,3,opt,name=applied_lsn,json=appliedLsn,proto3" json:"applied_lsn,omitempty"`             // visible to readers; 0 where the sink has no such notion
-	FlushNumber    uint64                 `protobuf:"varint,4,opt,name=flush_number,json=flushNumber,proto3" json:"flush_number,omitempty"`          // of the last FlushRequest that this answers
-	ReleasedBlocks uint64                 `protobuf:"varint,5,opt,name=released_blocks,json=releasedBlocks,proto3" json:"released_blocks,omitempty"` // how many blocks of this Stream it is done with: credits that the host gets back
-	ReleasedSlot   uint64                 `protobuf:"varint,6,opt,name=released_slot,json=releasedSlot,proto3" json:"released_slot,omitempty"`       // of the shared ring: this slot and all before it
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	WrittenLsn  uint64                 `protobuf:"varint,1,opt,name=written_lsn,json=writtenLsn,proto3" json:"written_lsn,omitempty"`    // taken by Write; raw sinks: any byte; record sinks: all records ending here or before
+	FlushedLsn  uint64                 `protobuf:"varint,2,opt,name=flushed_lsn,json=flushedLsn,proto3" json:"flushed_lsn,omitempty"`    // survives power loss
+	AppliedLsn  uint64                 `protobuf:"varint,3,opt,name=applied_lsn,json=appliedLsn,proto3" json:"applied_lsn,omitempty"`    // visible to readers; 0 where the sink has no such notion
+	FlushNumber uint64                 `protobuf:"varint,4,opt,name=flush_number,json=flushNumber,proto3" json:"flush_number,omitempty"` // of the last FlushRequest that this answers
+	// How many blocks of this Stream it is done with, in the order in which they
+	// came: credits that the host gets back, and memory that it uses again.
+	ReleasedBlocks uint64 `protobuf:"varint,5,opt,name=released_blocks,json=releasedBlocks,proto3" json:"released_blocks,omitempty"`
+	ReleasedSlot   uint64 `protobuf:"varint,6,opt,name=released_slot,json=releasedSlot,proto3" json:"released_slot,omitempty"` // not used: released_blocks says it
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
