@@ -37,6 +37,9 @@ func (b *Batcher) Next(block []byte, walFrom wal.LSN, recordFrom int) (*Batch, e
 	if err != nil {
 		return nil, err
 	}
+	if b.batch.raw && !v.HasWAL() {
+		return nil, fmt.Errorf("block of WAL from %s to %s comes without raw WAL, which this sink subscribed to", v.WALStart(), v.WALEnd())
+	}
 	if walFrom == 0 {
 		walFrom = v.WALStart()
 	}

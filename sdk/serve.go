@@ -38,6 +38,7 @@ func Serve(d *Definition) {
 		fmt.Fprintf(os.Stderr, "sink %s: %v\n", d.typeName, err)
 		os.Exit(1)
 	}
+	server.openRing()
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  h,
 		VersionedPlugins: wire.PluginSet(server),

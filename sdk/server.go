@@ -13,6 +13,7 @@ import (
 
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wire"
+	"github.com/walplex/walplex/sdk/wire/ring"
 )
 
 // server is the gRPC service of one sink process.
@@ -21,6 +22,7 @@ type server struct {
 	def    *Definition
 	schema *wire.Schema
 	log    *slog.Logger
+	ring   *ring.Mapping // nil: the host has given none
 
 	mu     sync.Mutex // orders the calls into the sink; a Stream holds it to its end
 	sink   Sink       // nil before Open and after Close
@@ -45,6 +47,15 @@ func newServer(d *Definition, log *slog.Logger) (*server, error) {
 
 func (s *server) Describe(context.Context, *wire.DescribeRequest) (*wire.DescribeResponse, error) {
 	r := &wire.DescribeResponse{Type: s.def.typeName, Version: s.def.version, Schema: s.schema, Capabilities: []string{wire.CapDrain}}
+	if s.def.wal {
+		r.Capabilities = append(r.Capabilities, wire.CapWAL)
+	}
+	if s.def.records {
+		r.Capabilities = append(r.Capabilities, wire.CapRecords)
+	}
+	if ring.Supported {
+		r.Capabilities = append(r.Capabilities, wire.CapRing)
+	}
 	if s.def.applied {
 		r.Capabilities = append(r.Capabilities, wire.CapApplied)
 	}
@@ -89,7 +100,7 @@ func (s *server) Open(ctx context.Context, req *wire.OpenRequest) (*wire.OpenRes
 	return &wire.OpenResponse{
 		IsNew: res.New, SystemId: res.SystemID, Timeline: uint32(res.Position.Timeline), Lsn: uint64(res.Position.LSN),
 		Subscription: &wire.Subscription{Wal: s.def.wal, Records: s.def.records, RmgrMask: rmgrMask(s.def.rmgrs)},
-		Transport:    "grpc",
+		Transport:    s.transport(req.Transports),
 	}, nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/waltest"
 	"github.com/walplex/walplex/sdk/wire"
+	"github.com/walplex/walplex/sdk/wire/ring"
 )
 
 // patience bounds the wait for what has no reason to fail.
@@ -111,6 +112,11 @@ func serve(t *testing.T, sink Sink, o ...Option) wire.SinkClient {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveServer(t, s)
+}
+
+func serveServer(t *testing.T, s *server) wire.SinkClient {
+	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	g := grpc.NewServer(wire.ServerOptions()...)
 	wire.RegisterSinkServer(g, s)
@@ -164,17 +170,21 @@ func TestDescribe(t *testing.T) {
 		options []Option
 		want    []string
 	}{
-		{[]Option{RawWAL()}, []string{"drain"}},
-		{[]Option{Records(), ReportsApplied(), KeepsWAL()}, []string{"drain", "applied", "read"}},
+		{[]Option{RawWAL()}, []string{"drain", "wal"}},
+		{[]Option{Records(), ReportsApplied(), KeepsWAL()}, []string{"drain", "records", "applied", "read"}},
 	} {
 		d, err := serve(t, &probe{}, c.options...).Describe(within(t), &wire.DescribeRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d.Type != "probe" || d.Version != "1.2" || !slices.Equal(d.Capabilities, c.want) || len(d.Schema.Attributes) != 1 || d.Schema.Attributes[0].Name != "name" {
+		if d.Type != "probe" || d.Version != "1.2" || !slices.Equal(without(d.Capabilities, wire.CapRing), c.want) || slices.Contains(d.Capabilities, wire.CapRing) != ring.Supported || len(d.Schema.Attributes) != 1 || d.Schema.Attributes[0].Name != "name" {
 			t.Errorf("%v", d)
 		}
 	}
+}
+
+func without(list []string, s string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(x string) bool { return x == s })
 }
 
 func TestDefinitionsThatCannotBeServed(t *testing.T) {

@@ -118,7 +118,11 @@ func (ss *session) work(ctx context.Context) error {
 }
 
 func (ss *session) write(ctx context.Context, b *wire.Block) error {
-	batch, err := ss.batcher.Next(b.Data, wal.LSN(b.WalFrom), int(b.RecordFrom))
+	data, err := ss.s.blockBytes(b)
+	if err != nil {
+		return err
+	}
+	batch, err := ss.batcher.Next(data, wal.LSN(b.WalFrom), int(b.RecordFrom))
 	if err != nil {
 		return err
 	}
