@@ -312,6 +312,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, v uint8, rec []byte) {
 		r, err := decode(Version(v), rec)
+		checkImageBytes(t, Version(v), rec, r, err)
 		if err != nil {
 			var wrong *Error
 			if !errors.As(err, &wrong) || wrong.LSN != testStart || !strings.Contains(wrong.Reason, "at 1/1000028") {
@@ -340,6 +341,25 @@ func FuzzDecode(f *testing.F) {
 		_, _ = r.XactTime()
 		_ = r.Operation()
 	})
+}
+
+// checkImageBytes compares ImageBytes with what Decode answered of the same bytes.
+func checkImageBytes(t *testing.T, v Version, rec []byte, r *Record, err error) {
+	t.Helper()
+	n, ok := ImageBytes(v, rec)
+	if ok != (err == nil) {
+		t.Fatalf("image bytes: %d, %v; Decode answers %v", n, ok, err)
+	}
+	if !ok {
+		return
+	}
+	want := uint32(0)
+	for i := range r.Blocks {
+		want += uint32(r.Blocks[i].ImageLen)
+	}
+	if n != want {
+		t.Fatalf("%d bytes of images, want %d: %+v", n, want, r)
+	}
 }
 
 // checkLayout checks that images and data follow the headers without gap or

@@ -120,6 +120,7 @@ func (d *dump) sequential(ctx context.Context, w *walker) *walker {
 	c := &collected{text: make([]byte, 0, flushSize+flushSize/4)}
 	enough := false
 	for {
+		d.count(w, c)
 		w.each(ctx, unbounded, func(r *wal.Record) bool {
 			shown := c.shown
 			d.take(c, r)

@@ -28,11 +28,19 @@ type filter struct {
 
 // shows reports whether the record is one to show.
 func (f *filter) shows(r *wal.Record) bool {
-	return (!f.byRmgr || f.rmgrs[r.RmgrID]) &&
-		(!f.byXID || f.xid == r.XID) &&
+	return f.showsHeader(r.RmgrID, r.XID) &&
 		(!f.byRel && !f.byFork || f.matchesBlock(r)) &&
 		(!f.fullPage || hasImage(r))
 }
+
+// showsHeader is shows as far as the record's header tells: all of it unless
+// byBlocks.
+func (f *filter) showsHeader(rmgr wal.RmgrID, xid wal.XID) bool {
+	return (!f.byRmgr || f.rmgrs[rmgr]) && (!f.byXID || f.xid == xid)
+}
+
+// byBlocks reports whether the record's block references have a say.
+func (f *filter) byBlocks() bool { return f.byRel || f.byFork || f.fullPage }
 
 // matchesBlock reports whether one block reference is of that relation, block
 // and fork.

@@ -96,6 +96,7 @@ func (p *chunks) process(ctx context.Context) {
 			ch.c = new(collected)
 		}
 		ch.w = p.d.walk(ch.from)
+		p.d.count(ch.w, ch.c)
 		ch.w.each(ctx, ch.to, func(r *wal.Record) bool {
 			if ch.first == 0 {
 				ch.first = r.StartLSN
@@ -131,6 +132,7 @@ func (p *chunks) join(ctx context.Context) *walker {
 		default:
 			ch.w.close()
 			ch.c.reset()
+			p.d.count(at, ch.c)
 			at.each(ctx, ch.to, func(r *wal.Record) bool {
 				p.d.take(ch.c, r)
 				return true

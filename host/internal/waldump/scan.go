@@ -2,9 +2,9 @@ package waldump
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/crc32c"
 )
 
 // scanner reads records whose bytes nobody needs, such as for statistics: where
@@ -15,9 +15,11 @@ type scanner struct {
 	b        []byte  // what is mapped
 	base     wal.LSN // of b
 	size     wal.SegmentSize
+	version  wal.Version
 	magic    uint16
 	timeline wal.TimelineID
 	systemID uint64
+	filter   *filter                    // for count
 	split    [wal.RecordHeaderSize]byte // a record header over two pages
 	head     [wal.MaxHeaderSize]byte    // of a record whose headers are not in one piece
 }
@@ -48,10 +50,14 @@ func (w *walker) scanOn(to wal.LSN, take func(*wal.Record) bool) bool {
 	}
 	s.b, s.base, s.size = w.src.mapped, w.src.from, w.src.size
 	s.magic, s.timeline, s.systemID = w.r.Version().Magic(), w.r.Timeline(), w.r.SystemID()
-	version, table := w.r.Version(), crc32.MakeTable(crc32.Castagnoli)
+	s.version = w.r.Version()
 	before, more := w.lastStart, true
 	for more {
-		end := s.record(&w.rec, pos, w.lastStart, version, table)
+		if w.counts != nil {
+			w.lastStart, w.lastEnd = s.count(w.counts, w.lastStart, w.lastEnd, min(to, w.end))
+			pos = w.lastEnd
+		}
+		end := s.record(&w.rec, pos, w.lastStart)
 		if end == 0 || w.rec.StartLSN >= to || end > w.end {
 			break
 		}
@@ -68,7 +74,7 @@ func (w *walker) scanOn(to wal.LSN, take func(*wal.Record) bool) bool {
 // record reads the record at or, where a page begins there, behind pos, whose
 // predecessor began at prev, and answers its end; 0 if it is not sound, or not
 // simple.
-func (s *scanner) record(rec *wal.Record, pos, prev wal.LSN, version wal.Version, table *crc32.Table) wal.LSN {
+func (s *scanner) record(rec *wal.Record, pos, prev wal.LSN) wal.LSN {
 	if pos%wal.PageSize == 0 {
 		n := s.page(pos, 0)
 		if n == 0 {
@@ -85,24 +91,24 @@ func (s *scanner) record(rec *wal.Record, pos, prev wal.LSN, version wal.Version
 	piece = piece[:min(uint32(room), total)]
 	header, crc := piece, uint32(0)
 	if room >= wal.RecordHeaderSize {
-		crc = crc32.Update(0, table, piece[wal.RecordHeaderSize:])
+		crc = crc32c.Update(0, piece[wal.RecordHeaderSize:])
 	} else if header = s.splitHeader(piece, pos, total); header == nil {
 		return 0
 	}
 	rmgr := wal.RmgrID(header[17])
-	if !rmgr.Valid(version) || rmgr == wal.RmgrXLOG && header[16]&0xF0 == infoSwitch || wal.LSN(binary.LittleEndian.Uint64(header[8:])) != prev {
+	if !rmgr.Valid(s.version) || rmgr == wal.RmgrXLOG && header[16]&0xF0 == infoSwitch || wal.LSN(binary.LittleEndian.Uint64(header[8:])) != prev {
 		return 0
 	}
 	head, end := piece, pos+wal.LSN(len(piece))
 	if int(total) > room {
-		if head, end, crc = s.rest(piece, pos, total, crc, table); end == 0 {
+		if head, end, crc = s.rest(piece, pos, total, crc); end == 0 {
 			return 0
 		}
 	}
-	if crc32.Update(crc, table, header[:crcOffset]) != binary.LittleEndian.Uint32(header[crcOffset:]) {
+	if crc32c.Update(crc, header[:crcOffset]) != binary.LittleEndian.Uint32(header[crcOffset:]) {
 		return 0
 	}
-	rec.StartLSN, rec.EndLSN, rec.Version, rec.FragmentOffset, rec.Data = pos, end.AlignUp(), version, 0, nil
+	rec.StartLSN, rec.EndLSN, rec.Version, rec.FragmentOffset, rec.Data = pos, end.AlignUp(), s.version, 0, nil
 	if rec.Decode(head) != nil {
 		return 0
 	}
@@ -125,7 +131,7 @@ func (s *scanner) splitHeader(piece []byte, pos wal.LSN, total uint32) []byte {
 // rest goes on over the pages behind the record's first piece. It answers the
 // bytes that hold its headers, its end, and the CRC with that of the rest; an
 // end of 0 if something is not sound.
-func (s *scanner) rest(piece []byte, pos wal.LSN, total, crc uint32, table *crc32.Table) ([]byte, wal.LSN, uint32) {
+func (s *scanner) rest(piece []byte, pos wal.LSN, total, crc uint32) ([]byte, wal.LSN, uint32) {
 	head := piece
 	gather := len(piece) < len(s.head)
 	if gather {
@@ -139,7 +145,7 @@ func (s *scanner) rest(piece []byte, pos wal.LSN, total, crc uint32, table *crc3
 		}
 		pos += wal.LSN(n)
 		part := s.b[pos-s.base:][:min(uint32(wal.PageSize-n), left)]
-		crc, header = crc32.Update(crc, table, part[header:]), 0
+		crc, header = crc32c.Update(crc, part[header:]), 0
 		if gather {
 			head = head[:len(head)+copy(s.head[len(head):], part)]
 		}

@@ -33,20 +33,24 @@ type statistics struct {
 
 // add counts a record.
 func (s *statistics) add(r *wal.Record) {
-	images := uint64(0)
+	images := uint32(0)
 	for i := range r.Blocks {
-		images += uint64(r.Blocks[i].ImageLen)
+		images += uint32(r.Blocks[i].ImageLen)
 	}
-	op := r.Info >> 4
-	if r.RmgrID == wal.RmgrTransaction {
+	s.count(r.RmgrID, r.Info, r.TotalLen, images)
+	s.end = r.EndLSN
+}
+
+func (s *statistics) count(rmgr wal.RmgrID, info uint8, total, images uint32) {
+	op := info >> 4
+	if rmgr == wal.RmgrTransaction {
 		op &= operationMask
 	}
-	c := &s.counts[r.RmgrID][op]
+	c := &s.counts[rmgr][op]
 	c.n++
-	c.records += uint64(r.TotalLen) - images
-	c.images += images
+	c.records += uint64(total - images)
+	c.images += uint64(images)
 	s.n++
-	s.end = r.EndLSN
 }
 
 // merge adds what was counted behind it.

@@ -31,7 +31,8 @@ type walker struct {
 	// The record read last, handed over or not; zeros before the first.
 	lastStart, lastEnd wal.LSN
 
-	headers bool // take needs no bytes of the records: they are scanned where they can be
+	headers bool       // take needs no bytes of the records: they are scanned where they can be
+	counts  *collected // where records need only be counted, nobody takes those that are simple
 	scan    scanner
 }
 

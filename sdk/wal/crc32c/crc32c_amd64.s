@@ -138,6 +138,10 @@ TEXT ·fold(SB), NOSPLIT, $0-28
 	ADDQ $256, SI
 	SUBQ $512, R9                     // is there another step after this one?
 wide:
+	PREFETCHT0 2048(SI)
+	PREFETCHT0 2112(SI)
+	PREFETCHT0 2176(SI)
+	PREFETCHT0 2240(SI)
 	VPCLMULQDQ $0x00, Z6, Z0, Z8
 	VPCLMULQDQ $0x11, Z6, Z0, Z0
 	VPCLMULQDQ $0x00, Z6, Z1, Z9
