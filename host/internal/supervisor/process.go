@@ -38,6 +38,9 @@ type Spec struct {
 	// SocketDir is a directory that only this user can enter; the sink gets one of
 	// its own in it for its socket.
 	SocketDir string
+	// Ring is the descriptor of the shared ring, which the sink inherits and maps;
+	// nil: it gets none. It stays the caller's.
+	Ring *os.File
 }
 
 // startTimeout bounds the time from the start of the process to its handshake.
@@ -164,6 +167,10 @@ func (p *Process) command(life context.Context, theirs *os.File) *exec.Cmd {
 	}
 	cmd.Env = append(cmd.Env, p.spec.Env...)
 	cmd.Env = append(cmd.Env, wire.LivenessEnv+"=3", plugin.EnvUnixSocketDir+"="+p.sockets)
+	if p.spec.Ring != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, p.spec.Ring)
+		cmd.Env = append(cmd.Env, wire.RingEnv+"=4")
+	}
 	// A group of its own: Ctrl-C in a terminal is the host's to act on, and whatever
 	// it has started itself, which would keep its pipes open, is killed with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
