@@ -82,8 +82,8 @@ func appendField(b []byte, name string, n uint32) []byte {
 
 func appendLSNField(b []byte, name string, lsn wal.LSN) []byte {
 	b = append(append(append(b, '"'), name...), '"', ':', '"')
-	b = appendHex(b, uint32(lsn>>32), 1)
-	return append(appendHex(append(b, '/'), uint32(lsn), 1), '"')
+	b = appendHex(b, uint32(lsn>>32))
+	return append(appendHex(append(b, '/'), uint32(lsn)), '"')
 }
 
 // appendQuoted makes a JSON string of the bytes from at on. What is not UTF-8,

@@ -12,8 +12,9 @@ import (
 // printer makes the lines of records. It allocates nothing per record and may
 // be used by several goroutines.
 type printer struct {
-	heads    [math.MaxUint8 + 1]string // up to the lengths
+	heads    [math.MaxUint8 + 1]string // up to the first LSN, with room for the numbers
 	forks    [math.MaxUint8 + 1]string
+	hex      [2 * (math.MaxUint8 + 1)]byte // two digits of each byte
 	details  bool
 	noMethod bool // see wording
 }
@@ -21,11 +22,23 @@ type printer struct {
 func newPrinter(details, noMethod bool) *printer {
 	p := &printer{details: details, noMethod: noMethod}
 	for i := range p.heads {
-		p.heads[i] = fmt.Sprintf("rmgr: %-11s len (rec/tot): ", wal.RmgrID(i))
+		p.heads[i] = fmt.Sprintf("rmgr: %-11s len (rec/tot): %*s/%*s, tx: %*s, lsn: ", wal.RmgrID(i), lengthWidth, "", lengthWidth, "", xidWidth, "")
+		p.hex[2*i], p.hex[2*i+1] = upperHex[i>>4], upperHex[i&15]
 		p.forks[i] = wal.ForkNumber(i).String()
 	}
 	return p
 }
+
+// Widths of a line's numbers, in columns, and where they end, counted from the
+// end of a head.
+const (
+	lengthWidth = 6
+	xidWidth    = 10
+
+	xidFromEnd   = len(", lsn: ")
+	totalFromEnd = xidFromEnd + xidWidth + len(", tx: ")
+	dataFromEnd  = totalFromEnd + lengthWidth + len("/")
+)
 
 // appendRecord appends a record's lines (XLogDumpDisplayRecord).
 func (p *printer) appendRecord(b []byte, r *wal.Record) []byte {
@@ -33,13 +46,20 @@ func (p *printer) appendRecord(b []byte, r *wal.Record) []byte {
 	for i := range r.Blocks {
 		images += uint32(r.Blocks[i].ImageLen)
 	}
-	b = append(b, p.heads[r.RmgrID]...)
-	b = appendPadded(b, r.TotalLen-images, 6)
-	b = appendPadded(append(b, '/'), r.TotalLen, 6)
-	b = appendPadded(append(b, ", tx: "...), uint32(r.XID), 10)
-	b = appendLongLSN(append(b, ", lsn: "...), r.StartLSN)
-	b = appendLongLSN(append(b, ", prev "...), r.PrevLSN)
-	b = append(b, ", desc: "...)
+	if r.TotalLen < 1e6 {
+		b = append(b, p.heads[r.RmgrID]...)
+		putRight(b[:len(b)-dataFromEnd], r.TotalLen-images)
+		putRight(b[:len(b)-totalFromEnd], r.TotalLen)
+		putRight(b[:len(b)-xidFromEnd], uint32(r.XID))
+	} else {
+		b = append(b, p.heads[r.RmgrID][:len(p.heads[r.RmgrID])-dataFromEnd-lengthWidth]...)
+		b = appendPadded(b, r.TotalLen-images, lengthWidth)
+		b = appendPadded(append(b, '/'), r.TotalLen, lengthWidth)
+		b = appendPadded(append(b, ", tx: "...), uint32(r.XID), xidWidth)
+		b = append(b, ", lsn: "...)
+	}
+	b = p.appendLongLSN(b, r.StartLSN, ", prev ")
+	b = p.appendLongLSN(b, r.PrevLSN, ", desc: ")
 	b = append(b, r.Operation()...)
 	b = append(b, ' ')
 	b = appendDescription(b, r)
@@ -143,22 +163,37 @@ func appendPadded(b []byte, n uint32, width int) []byte {
 	return append(b, digits[i:]...)
 }
 
-const upperHex = "0123456789ABCDEF"
-
-// appendLongLSN appends "%X/%08X".
-func appendLongLSN(b []byte, lsn wal.LSN) []byte {
-	b = appendHex(b, uint32(lsn>>32), 1)
-	return appendHex(append(b, '/'), uint32(lsn), 8)
+// putRight writes n's digits into the last columns of b.
+func putRight(b []byte, n uint32) {
+	for i := len(b) - 1; ; i-- {
+		b[i] = byte('0' + n%10)
+		if n /= 10; n == 0 {
+			return
+		}
+	}
 }
 
-// appendHex appends n in at least width digits.
-func appendHex(b []byte, n uint32, width int) []byte {
-	var digits [8]byte
-	i := len(digits)
-	for n != 0 || len(digits)-i < width {
-		i--
-		digits[i] = upperHex[n&0xF]
-		n >>= 4
+const upperHex = "0123456789ABCDEF"
+
+// appendLongLSN appends "%X/%08X" and what follows it.
+func (p *printer) appendLongLSN(b []byte, lsn wal.LSN, then string) []byte {
+	b = appendHex(b, uint32(lsn>>32))
+	b = append(b, "/00000000"...)
+	digits := b[len(b)-8:]
+	for i, n := 6, uint32(lsn); i >= 0; i, n = i-2, n>>8 {
+		copy(digits[i:i+2], p.hex[2*(n&0xFF):])
 	}
-	return append(b, digits[i:]...)
+	return append(b, then...)
+}
+
+// appendHex appends "%X".
+func appendHex(b []byte, n uint32) []byte {
+	shift := 0
+	for n>>shift > 15 {
+		shift += 4
+	}
+	for ; shift >= 0; shift -= 4 {
+		b = append(b, upperHex[n>>shift&15])
+	}
+	return b
 }
