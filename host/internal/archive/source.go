@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -38,12 +37,12 @@ type Source struct {
 
 	reader *xlogreader.Reader
 	rec    wal.Record
-	seg    *segmentFile // being read, nil between two
-	pos    wal.LSN      // of the next byte that is read
-	given  wal.LSN      // end of what was handed out
-	ready  []byte       // read, and not yet handed out: it begins at given
-	valid  wal.LSN      // up to here the WAL was seen to hold
-	ended  error        // why nothing follows valid; nil: not known yet
+	seg    *Content // being read, nil between two
+	pos    wal.LSN  // of the next byte that is read
+	given  wal.LSN  // end of what was handed out
+	ready  []byte   // read, and not yet handed out: it begins at given
+	valid  wal.LSN  // up to here the WAL was seen to hold
+	ended  error    // why nothing follows valid; nil: not known yet
 	server string
 }
 
@@ -96,18 +95,17 @@ func (s *Source) identify(segment string) error {
 		return err
 	}
 	defer f.Close()
-	var h [40]byte
-	if _, err := io.ReadFull(f, h[:]); err != nil {
+	var b [HeaderSize]byte
+	if _, err := io.ReadFull(f, b[:]); err != nil {
 		return fmt.Errorf("%s: %w", f.name, err)
 	}
-	le := binary.LittleEndian
-	magic := le.Uint16(h[0:])
-	version, ok := wal.VersionOfMagic(magic)
+	h := ParseHeader(b[:])
+	version, ok := wal.VersionOfMagic(h.Magic)
 	if !ok {
-		return fmt.Errorf("%s: the page magic is %04X, of no PostgreSQL version known here (%d to %d)", f.name, magic, wal.PG14, wal.PG18)
+		return fmt.Errorf("%s: the page magic is %04X, of no PostgreSQL version known here (%d to %d)", f.name, h.Magic, wal.PG14, wal.PG18)
 	}
-	s.sys.SystemID = le.Uint64(h[24:])
-	s.sys.SegmentSize = wal.SegmentSize(le.Uint32(h[32:]))
+	s.sys.SystemID = h.SystemID
+	s.sys.SegmentSize = h.SegmentSize
 	s.sys.ServerVersion = int(version) * 10000
 	if !s.sys.SegmentSize.Valid() {
 		return fmt.Errorf("%s: the segment size in its header is %d, not a power of two from 1 MiB to 1 GiB", f.name, s.sys.SegmentSize)
