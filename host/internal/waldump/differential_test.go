@@ -214,6 +214,7 @@ func TestAsPgWaldump(t *testing.T) {
 		}
 	})
 	t.Run("bad options", func(t *testing.T) { testBadOptions(t, w) })
+	t.Run("custom resource managers", func(t *testing.T) { testCustom(t, w) })
 	t.Run("damaged", func(t *testing.T) { testDamaged(t, w) })
 	t.Run("json", func(t *testing.T) { testJSON(t, w) })
 	t.Run("images", func(t *testing.T) { testImages(t, w) })
@@ -240,14 +241,21 @@ func testBadOptions(t *testing.T, w *workload) {
 	}
 }
 
-// testDamaged compares what is said of WAL in which bytes were changed or cut off.
-func testDamaged(t *testing.T, w *workload) {
+// readableDirectory is one that pg_waldump can read, which runs as another user.
+func readableDirectory(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
-	for d := dir; d != "/"; d = filepath.Dir(d) { // pg_waldump runs as another user
+	for d := dir; d != "/"; d = filepath.Dir(d) {
 		if st, err := os.Stat(d); err == nil {
 			_ = os.Chmod(d, st.Mode().Perm()|0o055)
 		}
 	}
+	return dir
+}
+
+// testDamaged compares what is said of WAL in which bytes were changed or cut off.
+func testDamaged(t *testing.T, w *workload) {
+	dir := readableDirectory(t)
 	for _, name := range w.names {
 		b, err := os.ReadFile(filepath.Join(w.dir, name))
 		if err != nil {

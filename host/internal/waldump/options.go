@@ -192,8 +192,9 @@ func (f *filter) set(t token) *badArgument {
 
 func (f *filter) setRmgr(name string) *badArgument {
 	// The number is read as sscanf's "custom%03d" reads it.
-	if digits, ok := strings.CutPrefix(name, "custom"); ok {
-		if n, ok := scanNumber(digits[:min(3, len(digits))]); ok {
+	if number, ok := strings.CutPrefix(name, "custom"); ok {
+		sc := digits{rest: number}
+		if n := sc.number(10, 3); !sc.bad {
 			if n > math.MaxUint8 || !wal.RmgrID(n).Custom() {
 				return bad("custom resource manager \"%s\" does not exist", name)
 			}

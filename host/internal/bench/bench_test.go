@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/walplex/walplex/host/internal/postgres"
+)
+
+// TestPairs: the order alternates, the first pair does not count, and a ratio is
+// that of each pair.
+func TestPairs(t *testing.T) {
+	var order strings.Builder
+	times := map[byte][]time.Duration{'o': {100, 1, 2, 4, 1, 1}, 'p': {1, 4, 4, 4, 3, 9}}
+	next := func(who byte) run {
+		return func(context.Context) (cost, error) {
+			order.WriteByte(who)
+			c := cost{elapsed: times[who][0], cpu: 2 * times[who][0]}
+			times[who] = times[who][1:]
+			return c, nil
+		}
+	}
+	all, err := pairs(t.Context(), 5, next('o'), next('p'))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := order.String(), "oppooppooppo"; got != want {
+		t.Errorf("order %s, want %s", got, want)
+	}
+	if got := median(all, faster); got != 3 { // of 4, 2, 1, 3, 9
+		t.Errorf("median %v of %+v", got, all)
+	}
+	if got := median(all[:4], cpuSaved); got != 2.5 { // of 4, 2, 1, 3
+		t.Errorf("median %v of %+v", got, all[:4])
+	}
+}
+
+// TestMeasure takes a process that works, one that fails, and one that prints
+// something else.
+func TestMeasure(t *testing.T) {
+	c, err := measure(exec.CommandContext(t.Context(), "sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"))
+	if err != nil || c.elapsed <= 0 || c.cpu <= 0 || c.memory <= 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err = measure(exec.CommandContext(t.Context(), "sh", "-c", "echo broken >&2; exit 3")); err == nil || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("error %v", err)
+	}
+	say := func(text string) *exec.Cmd { return exec.CommandContext(t.Context(), "echo", text) }
+	if err := sameOutput(say("a"), say("a")); err != nil {
+		t.Error(err)
+	}
+	if err := sameOutput(say("a"), say("b")); err == nil {
+		t.Error("a and b are the same")
+	}
+}
+
+func TestReport(t *testing.T) {
+	r := report{title: "T", method: "M.", columns: []string{"a", "b"}, rows: [][]string{{"x", "1"}, {"y", "2"}}}
+	var b bytes.Buffer
+	if err := r.print(&b); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\n### T\n\nM.\n\n| a | b |\n| --- | ---: |\n| x | 1 |\n| y | 2 |\n"; b.String() != want {
+		t.Errorf("%q\nwant %q", b.String(), want)
+	}
+	b.Reset()
+	if err := printMachine(t.Context(), &b, 5); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "PostgreSQL ") || !strings.Contains(b.String(), "5 pairs") {
+		t.Error(b.String())
+	}
+}
+
+// TestCommandLine refuses what says nothing.
+func TestCommandLine(t *testing.T) {
+	if err := (&bench{n: minPairs}).run(t.Context(), io.Discard, []string{"speed"}); err == nil || !strings.Contains(err.Error(), `no table "speed"`) {
+		t.Errorf("error %v", err)
+	}
+	if err := (&bench{n: minPairs - 1}).run(t.Context(), io.Discard, nil); err == nil || !strings.Contains(err.Error(), "pairs") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestLoad: a server with a little load reaches the LSN that is asked for.
+func TestLoad(t *testing.T) {
+	b := &bench{log: io.Discard}
+	c, err := b.server(t.Context(), map[string]string{"wal_level": "logical"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := destroy(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := b.fill(t.Context(), c, 1); err != nil {
+		t.Fatal(err)
+	}
+	before, err := c.CurrentLSN(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, err := b.loadUntil(t.Context(), c, before+1<<20, 20)
+	if err != nil || end < before+1<<20 {
+		t.Errorf("%s to %s: %v", before, end, err)
+	}
+	if err := c.Stop(t.Context(), postgres.Fast); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,24 @@
+// Command bench measures Walplex against its peers and prints tables of ratios,
+// as Markdown:
+//
+//	go run ./host/internal/bench [--pairs N] [--binary WALPLEX] [TABLE …]
+//
+// Without a name it makes every table. A table is one file here, and one line in
+// tables; what it needs is in the bench that it is given:
+//
+//	walplex        the path of a walplex built from this tree
+//	pairs          runs of ours and of the peer in turn, see below
+//	server         a throwaway PostgreSQL server, and pgbench's load on it
+//	measure        what a process cost: time elapsed, CPU, memory
+//
+// # Method
+//
+// A machine that others use too, or whose clock speed changes, is not as fast now
+// as a minute ago. So ours and the peer's runs take turns, in pairs whose order
+// alternates, after one run of each that does not count; a ratio is taken in each
+// pair, and the table has the median of these, not the ratio of two medians. Both
+// do the same work on the same data, which the page cache holds. CPU is user and
+// system time of the process and of its children that it waited for.
+//
+// What a table says is only as good as the machine, which stands above it.
+package main
