@@ -1,7 +1,7 @@
 // Package plan turns a configuration into streams that can be run: it finds the
 // program of every sink type, asks each sink for its schema, decodes its config
-// block against it, and has the sink check it. Nothing is connected to or
-// written before all of that has succeeded.
+// block against it, has the sink check it, and compiles its filter. Nothing is
+// connected to or written before all of that has succeeded.
 package plan
 
 import (
@@ -103,6 +103,7 @@ func (p *planner) stream(s *config.Stream) stream.Config {
 		CreateSlot:     s.Postgres.CreateSlot,
 		StatusInterval: s.Postgres.StatusInterval,
 		Start:          s.Postgres.Start,
+		Ring:           p.cfg.Host.Ring,
 	}
 	if a := s.Archive; a != nil {
 		c.Archive = &archive.Options{Directory: a.Directory, Timeline: a.Timeline, Start: a.Start, End: a.End, Follow: a.Follow}
@@ -111,7 +112,8 @@ func (p *planner) stream(s *config.Stream) stream.Config {
 		p.diags = append(p.diags, p.cfg.ErrorAt(s.Postgres.DSNRange, "the connection string cannot be read", err.Error()))
 	}
 	for _, k := range inOrder(s.Sinks) {
-		sc := stream.SinkConfig{Name: k.Name, Required: k.Required}
+		sc := stream.SinkConfig{Name: k.Name, Required: k.Required, OnLag: stream.OnLag(k.OnLag), MaxLag: k.MaxLag, Untrusted: !k.Trusted}
+		p.filter(s, k, &sc)
 		for _, name := range k.After {
 			sc.After = append(sc.After, slices.IndexFunc(c.Sinks, func(o stream.SinkConfig) bool { return o.Name == name }))
 		}
@@ -203,8 +205,9 @@ func (p *planner) ask(ctx context.Context, a *ask) config.Diagnostics {
 		return config.Diagnostics{p.cfg.ErrorAt(p.place(a), "sink type \""+a.of.Type+"\" cannot be started", err.Error())}
 	}
 	defer proc.Kill()
-	json, diags := a.of.Decode(proc.Describe().GetSchema())
-	if diags.HasErrors() {
+	diags := p.checkKind(a, proc.Describe().GetCapabilities())
+	json, more := a.of.Decode(proc.Describe().GetSchema())
+	if diags = append(diags, more...); diags.HasErrors() {
 		return diags
 	}
 	res, err := proc.Client().Validate(ctx, &wire.ValidateRequest{ConfigJson: json})

@@ -16,6 +16,7 @@ import (
 	"github.com/walplex/walplex/host/internal/stream"
 	"github.com/walplex/walplex/host/internal/supervisor"
 	"github.com/walplex/walplex/sdk"
+	"github.com/walplex/walplex/sdk/wal"
 )
 
 // TestMain serves a sink where this binary is started as one: with the arguments
@@ -31,7 +32,11 @@ func TestMain(m *testing.M) {
 }
 
 func serve(typeName string) {
-	sdk.Serve(sdk.Define(typeName, func(*settings) sdk.Sink { return nil }, sdk.Records()))
+	takes := sdk.Records()
+	if typeName == "segment_file" {
+		takes = sdk.RawWAL()
+	}
+	sdk.Serve(sdk.Define(typeName, func(*settings) sdk.Sink { return nil }, takes))
 }
 
 type settings struct {
@@ -284,6 +289,14 @@ func TestProblems(t *testing.T) {
 			"main.hcl:4,26: error: Bad directory", "main.hcl:7,5: error: ", "directory", `main.hcl:9,8: error: unknown sink type "none"`}, ""},
 		{"two streams", sinks("  sink \"audit\" \"a\" {\n    config { directory = \"bad\" }\n  }\n") + "stream \"other\" {\n  postgres { dsn = \"host=/x\" }\n  sink \"audit\" \"a\" {\n    config { directory = \"bad\" }\n  }\n}\n", []string{
 			"main.hcl:4,26: error: Bad directory", "main.hcl:10,26: error: Bad directory"}, ""},
+		{"filter of raw WAL", sinks("  sink \"segment_file\" \"a\" {\n    trusted = false\n    filter  = record.xid == 5\n    config { directory = \"x\" }\n  }\n"), []string{
+			`main.hcl:4,15: error: a sink of type "segment_file" takes raw WAL, which only a trusted one is shown`, `main.hcl:5,15: error: filter: a sink of type "segment_file" takes raw WAL`}, ""},
+		{"filter with wrong type", sinks("  sink \"audit\" \"a\" {\n    filter = record.xid == \"a\"\n    config { directory = \"x\" }\n  }\n"), []string{
+			`main.hcl:4,28: error: filter: record.xid is a number, "a" is text`, `4 |     filter = record.xid == "a"`}, ""},
+		{"filter that picks nothing", sinks("  sink \"audit\" \"a\" {\n    filter = record.rmgr == \"Heap\" && record.operation == \"COMMIT\"\n    config { directory = \"x\" }\n  }\n"), []string{
+			`main.hcl:4,14: warning: the filter picks no record`}, ""},
+		{"name in a filter of an archive", "stream \"main\" {\n  archive { directory = \"x\" }\n  sink \"audit\" \"a\" {\n    filter = record.relation == \"public.a\"\n    config { directory = \"x\" }\n  }\n}\n", []string{
+			`main.hcl:4,33: error: filter: a relation's name where there is no server`, "pg_relation_filenode()"}, ""},
 		{"connection string", "stream \"main\" {\n  postgres { dsn = \"host=db sslmode=perhaps password=hush-hush\" }\n  sink \"audit\" \"a\" {\n    config { directory = \"x\" }\n  }\n}\n", []string{
 			"main.hcl:2,20: error: the connection string cannot be read\n  ", "sslmode"}, "hush-hush"},
 		{"program is missing", "plugin \"counter\" {\n  path = \"counter\"\n}\n" + sinks("  sink \"counter\" \"a\" {}\n"), []string{
@@ -313,6 +326,59 @@ func TestProblems(t *testing.T) {
 				t.Errorf("there are %d errors:\n%s", errors, text)
 			}
 		})
+	}
+}
+
+// What the streams take of the settings of delivery.
+func TestDelivery(t *testing.T) {
+	p := makePlan(t, t.Context(), `
+host { ring = "32MiB" }
+plugin "counter" {
+  path    = "SELF"
+  args    = ["sink", "counter"]
+  trusted = false
+}
+variable "db" { default = 5 }
+stream "main" {
+  postgres { dsn = "host=/run/postgresql" }
+  sink "segment_file" "archive" {
+    config { directory = "a" }
+  }
+  sink "audit" "trail" {
+    required = false
+    filter   = record.rmgr == "Transaction" || record.database == var.db
+    on_lag   = "detach"
+    max_lag  = "1GiB"
+    config { directory = "b" }
+  }
+  sink "counter" "count" {
+    required = false
+    filter   = record.relation == "public.orders"
+    config { directory = "c" }
+  }
+}
+`)
+	if p.diags.HasErrors() || len(p.streams) != 1 {
+		t.Fatal(p.text())
+	}
+	s := p.streams[0]
+	if s.Ring != 32<<20 {
+		t.Errorf("the ring has %d bytes", s.Ring)
+	}
+	archive, trail, count := s.Sinks[0], s.Sinks[1], s.Sinks[2]
+	if archive.Filter != nil || archive.FilterText != "" || archive.OnLag != stream.Block || archive.MaxLag != 0 || archive.Untrusted {
+		t.Errorf("%+v", archive)
+	}
+	if trail.FilterText != `((record.rmgr == "Transaction") || (record.database == 5))` || trail.OnLag != stream.Detach || trail.MaxLag != 1<<30 || trail.Untrusted {
+		t.Errorf("%+v", trail)
+	}
+	commit := &wal.Record{Version: wal.PG15, RmgrID: wal.RmgrTransaction}
+	insert := &wal.Record{Version: wal.PG15, RmgrID: wal.RmgrHeap, Blocks: []wal.BlockRef{{Rel: wal.RelFileLocator{DB: 6}}}}
+	if !trail.Filter.Match(commit) || trail.Filter.Match(insert) {
+		t.Error("the filter picks other records than it says")
+	}
+	if count.Filter == nil || count.OnLag != stream.CatchUp || !count.Untrusted {
+		t.Errorf("%+v", count)
 	}
 }
 
