@@ -45,9 +45,10 @@
 //	{"walplex_audit":1,"system_id":"7311234567890123456","timeline":1,"from":"0/30000D8","level":"record"}
 //
 // walplex_audit is the version of this format, system_id is a string because it
-// has 64 bits, from is start_lsn of the next line. A file ends before the record
-// that would make it larger than rotate_bytes, and where timeline or level
-// change. Old files may be moved away at any time, all but the newest.
+// has 64 bits, from is start_lsn of the next line. While the sink has a filter the
+// header ends in "filtered":true: records are missing between the lines because
+// the user wants so. A file ends before the record that would make it larger than
+// rotate_bytes, and where timeline, level or filtered change. Old files may be moved away at any time, all but the newest.
 //
 // # Position
 //

@@ -96,6 +96,9 @@ func appendHeader(b []byte, h *header) []byte {
 	b = appendNumber(append(b, `","timeline":`...), uint32(h.Timeline))
 	b = appendLSN(append(b, `,"from":"`...), h.From)
 	b = appendString(append(b, `","level":`...), h.Level)
+	if h.Filtered {
+		b = append(b, `,"filtered":true`...)
+	}
 	return append(b, '}', '\n')
 }
 

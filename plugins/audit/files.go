@@ -39,6 +39,7 @@ type header struct {
 	Timeline wal.TimelineID `json:"timeline"`
 	From     wal.LSN        `json:"from"`
 	Level    string         `json:"level"`
+	Filtered bool           `json:"filtered"` // the sink had a filter
 }
 
 // parseHeader reads a file's first line, without its end.
@@ -157,7 +158,7 @@ func (t *trail) cut(f durable.File, path string, offset int64) (int64, error) {
 			path, h.SystemID, positionName, t.head.SystemID)
 	}
 	t.head.Timeline, t.head.From = h.Timeline, h.From
-	if h.Level != t.head.Level {
+	if h.Level != t.head.Level || h.Filtered != t.head.Filtered {
 		t.head.Timeline = 0 // no line has it: the next one begins a file
 	}
 	if err := f.Truncate(offset); err != nil {

@@ -49,7 +49,7 @@ func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 	}
 	s.system = req.System.ID
 	s.trail = trail{fsys: s.fsys, dir: s.config.Directory, limit: s.config.Rotate,
-		head: header{SystemID: req.System.ID, Level: s.config.Level}}
+		head: header{SystemID: req.System.ID, Level: s.config.Level, Filtered: req.Filtered}}
 	res, err := s.open(ctx, req)
 	if err != nil {
 		return sdk.OpenResult{}, errors.Join(s.explain(err), s.release())

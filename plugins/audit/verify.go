@@ -17,8 +17,8 @@ import (
 
 // VerifyOptions say what a trail is expected to hold.
 type VerifyOptions struct {
-	// Filtered says that the sink has a filter, so that records may be missing
-	// between lines.
+	// Filtered says that records may be missing between lines even where no header
+	// says so: somebody has taken lines out.
 	Filtered bool
 }
 
@@ -30,6 +30,7 @@ type Report struct {
 	Records  int64
 	First    wal.LSN // start of the first record, 0 without records
 	Last     wal.LSN // end of the last record, 0 without records
+	Partial  int     // files whose filter or level leaves records out: of these nobody can tell whether one is missing
 	Behind   int64   // bytes behind the position: being written, or cut at the next Open
 	Problems int64
 	Problem  *Problem // the first, nil when all is well
@@ -58,8 +59,9 @@ const maxLine = 16 << 10
 // no record is missing, which prev_lsn shows: it is the start_lsn of the line
 // before. The first line has none before it. An abandoned record that was
 // overwritten (OVERWRITE_CONTRECORD) is no exception, because xl_prev passes
-// over it too. With level "transaction", or a filter, missing records cannot be
-// told.
+// over it too. Of files with level "transaction", or that were written under a
+// filter, which their header says, missing records cannot be told: what holds of
+// them is that no record is doubled or out of order.
 //
 // It takes no lock and may run beside the sink: it reads up to the position that
 // it finds at first. What is wrong with the trail is in the report; an error
@@ -107,11 +109,11 @@ type verifier struct {
 	p    position
 	buf  *bufio.Reader
 
-	file  string
-	at    wal.Position // where the file begins, by its name
-	level string       // of the file
-	line  int64
-	prev  wal.LSN // start of the record before, 0 where records may be missing after it
+	file string
+	at   wal.Position // where the file begins, by its name
+	some bool         // the file does not have every record
+	line int64
+	prev wal.LSN // start of the record before, 0 where records may be missing after it
 }
 
 func (v *verifier) problem(format string, args ...any) {
@@ -137,7 +139,7 @@ func (v *verifier) verifyFile(ctx context.Context, name string) error {
 		return nil
 	}
 	v.Files++
-	v.file, v.line, v.level = name, 0, ""
+	v.file, v.line, v.some = name, 0, false
 	if v.at, err = parseFileName(name); err != nil {
 		return err
 	}
@@ -193,12 +195,13 @@ func (v *verifier) header(line []byte) error {
 	if sdk.IsPermanent(err) {
 		return err
 	}
-	v.level = h.Level
+	v.some = err != nil || h.Filtered || h.Level != LevelRecord
 	if err != nil {
 		v.problem("%v", err)
 		return nil
 	}
-	if h.Level != LevelRecord {
+	if v.some {
+		v.Partial++
 		v.prev = 0
 	}
 	switch {
@@ -275,7 +278,7 @@ func (v *verifier) record(line []byte) {
 	v.Records++
 	v.Last = max(v.Last, end)
 	v.prev = start
-	if v.level != LevelRecord {
+	if v.some {
 		v.prev = 0
 	}
 }

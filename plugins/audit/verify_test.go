@@ -14,9 +14,21 @@ import (
 	"github.com/walplex/walplex/sdk"
 	"github.com/walplex/walplex/sdk/durable"
 	"github.com/walplex/walplex/sdk/durable/crashfs"
+	"github.com/walplex/walplex/sdk/sinktest"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/waltest"
 )
+
+// filtered is the sink as the host opens it where it has a filter, or none.
+type filtered struct {
+	sdk.Sink
+	yes bool
+}
+
+func (f filtered) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, error) {
+	req.Filtered = f.yes
+	return f.Sink.Open(ctx, req)
+}
 
 // trailOf writes a trail of several files.
 func trailOf(t testing.TB, w *waltest.Writer) (fsys *crashfs.FS, names []string) {
@@ -197,6 +209,44 @@ func TestVerifyAccepts(t *testing.T) {
 		r, err := Verify(t.Context(), fsys, testDir, VerifyOptions{Filtered: true})
 		if err != nil || r.Problem != nil {
 			t.Errorf("%v, %v", err, r.Problem)
+		}
+	})
+	t.Run("files of a sink with a filter", func(t *testing.T) {
+		fsys, c := crashfs.New(), testConfig()
+		third := len(w.Records()) / 3
+		for i, withFilter := range []bool{false, true, false} {
+			sink := filtered{newSink(fsys, &c), withFilter}
+			s, err := sinktest.OpenSink(t.Context(), Definition(fsys), sink, system(w), sinktest.Options{Start: w.Options().Start})
+			if err != nil {
+				t.Fatal(err)
+			}
+			deliver(t, s, w, w.Records()[(i+1)*third-1].End)
+			flush(t, s)
+			closeSession(t, s)
+		}
+		_, names := trailLines(t, fsys)
+		if r := verify(t, fsys); len(names) != 3 || r.Problem != nil || r.Partial != 1 || r.Records != int64(3*third) {
+			t.Fatalf("%d files, %+v: %v", len(names), r, r.Problem)
+		}
+		without := func(file, line int) *Report {
+			name := filepath.Join(testDir, names[file])
+			whole := readFile(t, fsys, name)
+			lines := bytes.SplitAfter(whole, []byte("\n"))
+			writeFile(t, fsys, name, bytes.Join(append(lines[:line:line], lines[line+1:]...), nil))
+			defer writeFile(t, fsys, name, whole)
+			return verify(t, fsys)
+		}
+		if r := without(1, 9); r.Problem != nil || r.Records != int64(3*third-1) {
+			t.Errorf("a line less under a filter: %v", r.Problem)
+		}
+		if r := without(0, 9); r.Problem == nil || !strings.Contains(r.Problem.Reason, "is missing") {
+			t.Errorf("a line less before the filter: %v", r.Problem)
+		}
+		name := filepath.Join(testDir, names[1])
+		lines := bytes.SplitAfter(readFile(t, fsys, name), []byte("\n"))
+		writeFile(t, fsys, name, bytes.Join(append(lines[:6:6], lines[5:]...), nil))
+		if r := verify(t, fsys); r.Problem == nil || !strings.Contains(r.Problem.Reason, "begins before the one before it ends") {
+			t.Errorf("a doubled line under a filter: %v", r.Problem)
 		}
 	})
 	t.Run("a sink at work", func(t *testing.T) {

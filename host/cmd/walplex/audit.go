@@ -37,6 +37,10 @@ func printTrail(w io.Writer, r *audit.Report) error {
 		fmt.Fprintf(w, "problems           %d, the first is\n%s\n", r.Problems, r.Problem)
 		return statusError{status: exitFailed}
 	}
-	_, err := fmt.Fprintln(w, "no record is missing, none is doubled")
+	verdict := "no record is missing, none is doubled"
+	if r.Partial > 0 {
+		verdict = fmt.Sprintf("none is doubled or out of order; whether one is missing cannot be told of %d of the files, which a filter or level leaves records out of", r.Partial)
+	}
+	_, err := fmt.Fprintln(w, verdict)
 	return failed(err)
 }
