@@ -168,7 +168,9 @@ func TestVerdict(t *testing.T) {
 		}, true, true},
 		{"slot warns", func(in *status.Input) { in.Streams[0].Primary.Level = primary.Warning }, false, true},
 		{"slot critical", func(in *status.Input) { in.Streams[0].Primary.Level = primary.Critical }, false, true},
-		{"slot unknown", func(in *status.Input) { in.Streams[0].Primary.Known, in.Streams[0].Primary.Level = false, primary.Unknown }, true, true},
+		{"slot unknown", func(in *status.Input) {
+			in.Streams[0].Primary.Known, in.Streams[0].Primary.Level = false, primary.Unknown
+		}, true, true},
 		{"no slot", func(in *status.Input) { in.Streams[0].Primary = nil }, true, true},
 	} {
 		in := well()
