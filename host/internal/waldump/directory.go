@@ -208,6 +208,10 @@ func (o *options) setRange(p place, name string) error {
 		if o.timeline, segno, err = scanSegmentName(last, p.size); err != nil {
 			return fatalf("%s", err)
 		}
+		if o.timeline != tli {
+			// pg_waldump reads ENDSEG's from STARTSEG on, and says no more than that a file is missing.
+			o.mixed = fmt.Sprintf("STARTSEG is of timeline %d and ENDSEG of timeline %d, which is the one that is read.", tli, o.timeline)
+		}
 		if segno < first {
 			return fatalf("ENDSEG %s is before STARTSEG %s", o.operands[1], o.operands[0])
 		}

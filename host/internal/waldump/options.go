@@ -59,6 +59,7 @@ type options struct {
 	saveFullpage string // "" without
 	timeline     wal.TimelineID
 	start, end   wal.LSN // 0 without
+	mixed        string  // what is to say where STARTSEG and ENDSEG are of two timelines
 
 	operands []string
 }

@@ -36,11 +36,11 @@ func (p Program) Run(ctx context.Context, args []string) int {
 		p.say("detail: ", wrong.detail)
 		p.hint()
 	case errors.As(err, &isFatal):
+		kind := "error: "
 		if isFatal.marked {
-			p.say("fatal: ", isFatal.message)
-			break
+			kind = "fatal: "
 		}
-		p.say("error: ", isFatal.message)
+		p.say(kind, isFatal.message)
 		p.say("detail: ", isFatal.detail)
 	default:
 		p.say("error: ", err.Error())
@@ -152,7 +152,7 @@ func (p *Program) prepare(o options) (*dump, error) {
 	words := wordingOf(found.version)
 	d := &dump{
 		options: o,
-		src:     source{place: found, timeline: o.timeline, words: words, follow: o.follow},
+		src:     source{place: found, timeline: o.timeline, words: words, follow: o.follow, hint: o.mixed},
 		words:   words,
 		printer: newPrinter(o.details, words.noMethod),
 		out:     p.Stdout,

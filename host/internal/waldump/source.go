@@ -33,7 +33,8 @@ type source struct {
 	place
 	timeline wal.TimelineID
 	words    wording
-	follow   bool // the segments grow: they are not mapped, and waited for
+	follow   bool   // the segments grow: they are not mapped, and waited for
+	hint     string // why a segment may be missing, or empty
 
 	file   *os.File
 	segno  wal.SegNo
@@ -128,7 +129,9 @@ func (s *source) open(ctx context.Context, segno wal.SegNo) error {
 			return nil
 		}
 		if !s.follow || try == openTries || !wait(ctx, openInterval) {
-			return fatalf("could not find file \"%s\": %s", name, strerror(unix.ENOENT))
+			missing := fatalf("could not find file \"%s\": %s", name, strerror(unix.ENOENT))
+			missing.detail = s.hint
+			return missing
 		}
 	}
 }
