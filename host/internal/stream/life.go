@@ -27,6 +27,15 @@ type life struct {
 	proc   *supervisor.Process
 	opened opened
 	wal    bool // it is sent raw WAL
+
+	transport string                 // wire.TransportRing or wire.TransportGRPC
+	shared    bool                   // its process was given the ring
+	borrowed  borrowed               // what it reads in the ring
+	selector  *wire.Selector         // the sender's; makes blocks of the records that it may see, nil: it may see all
+	filtered  bool                   // it has a filter
+	filter    atomic.Pointer[Filter] // the newest, nil: none
+	using     Filter                 // the sender's
+
 	stream wire.Sink_StreamClient
 	queue  chan outgoing // to the sender; it never fills up: see queueSize
 	cancel context.CancelFunc
@@ -44,7 +53,9 @@ type life struct {
 type outgoing struct {
 	message *wire.HostMessage
 	buffer  *buffer // to let go of once the message is sent
-	last    bool    // close our side
+	selects bool    // the block's data is made of the buffer, from entry first on
+	first   int
+	last    bool // close our side
 }
 
 // queueSize is what can wait for a sender: all blocks that credit allows, one
@@ -55,11 +66,17 @@ func queueSize(l chain.Limits) int { return l.Blocks + 64 }
 func (s *Stream) openLife(ctx context.Context, id chain.SinkID) (*life, error) {
 	cfg := &s.cfg.Sinks[id]
 	log := s.log.With("sink", cfg.Name)
-	proc, err := supervisor.Start(ctx, cfg.Spec, log)
+	spec := cfg.Spec
+	if cfg.maySeeAll() {
+		if r := s.pool.share(s.cfg.Ring, s.log); r != nil {
+			spec.Ring = r.File()
+		}
+	}
+	proc, err := supervisor.Start(ctx, spec, log)
 	if err != nil {
 		return nil, err
 	}
-	l := &life{id: id, name: cfg.Name, log: log, proc: proc, queue: make(chan outgoing, queueSize(s.cfg.Limits)), ended: make(chan struct{}), done: s.done, times: s.cfg.Times}
+	l := &life{id: id, shared: spec.Ring != nil, name: cfg.Name, log: log, proc: proc, queue: make(chan outgoing, queueSize(s.cfg.Limits)), ended: make(chan struct{}), done: s.done, times: s.cfg.Times}
 	if err := l.open(ctx, s, cfg); err != nil {
 		proc.Kill()
 		return nil, err
@@ -72,7 +89,7 @@ func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig) error {
 	defer cancel()
 	sys := s.system()
 	res, err := l.proc.Client().Open(ctx, &wire.OpenRequest{
-		Stream: s.cfg.Name, Sink: cfg.Name, ConfigJson: cfg.ConfigJSON, Transports: []string{"grpc"},
+		Stream: s.cfg.Name, Sink: cfg.Name, ConfigJson: cfg.ConfigJSON, Transports: l.transports(), Filtered: cfg.Filter != nil,
 		LockWaitMs: uint32(l.times.LockWait / time.Millisecond),
 		System: &wire.System{SystemId: sys.SystemID, Timeline: uint32(sys.Timeline), SegmentSize: uint32(sys.SegmentSize),
 			ServerVersion: uint32(sys.ServerVersion), WalBlockSize: wal.PageSize},
@@ -80,12 +97,10 @@ func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig) error {
 	if err != nil {
 		return l.openError(err)
 	}
-	sub := res.GetSubscription()
-	if sub.GetWal() == sub.GetRecords() {
-		return faultf("sink %q subscribes to raw WAL %t and records %t: it must be one of them", cfg.Name, sub.GetWal(), sub.GetRecords())
+	if err := l.choose(cfg, res); err != nil {
+		return err
 	}
-	l.wal = sub.GetWal()
-	l.opened = opened{name: cfg.Name, required: cfg.Required, records: sub.GetRecords(), isNew: res.IsNew, systemID: res.SystemId,
+	l.opened = opened{name: cfg.Name, required: cfg.Required, records: !l.wal, isNew: res.IsNew, systemID: res.SystemId,
 		position: wal.Position{Timeline: wal.TimelineID(res.Timeline), LSN: wal.LSN(res.Lsn)},
 		applied:  slices.Contains(l.proc.Describe().Capabilities, wire.CapApplied)}
 	return nil
@@ -164,9 +179,7 @@ func (l *life) send(ctx context.Context) {
 				_ = l.stream.CloseSend()
 				continue
 			}
-			// An error shows in the listener, with the reason; here the queue only has
-			// to be emptied.
-			_ = l.stream.Send(o.message)
+			l.sendOne(&o)
 			if o.buffer != nil {
 				o.buffer.release()
 			}
@@ -175,6 +188,19 @@ func (l *life) send(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// sendOne sends a message. An error of the connection shows in the listener, with
+// the reason; here the queue only has to be emptied.
+func (l *life) sendOne(o *outgoing) {
+	if o.selects {
+		if err := l.selectRecords(o); err != nil {
+			l.log.Error("a block cannot be filtered; ending the sink, which is started again", "error", err)
+			l.cancel()
+			return
+		}
+	}
+	_ = l.stream.Send(o.message)
 }
 
 func (l *life) empty() {
@@ -204,6 +230,7 @@ func (l *life) listen(ctx context.Context, out chan<- happening) error {
 		l.words.Add(1)
 		switch x := m.Message.(type) {
 		case *wire.SinkMessage_Progress:
+			l.borrowed.giveBack(x.Progress.ReleasedBlocks)
 			select {
 			case out <- happening{sink: l.id, life: l, progress: x.Progress}:
 			case <-ctx.Done():
@@ -218,19 +245,34 @@ func (l *life) listen(ctx context.Context, out chan<- happening) error {
 	}
 }
 
-// deliver queues a part of a block.
+// deliver queues a part of a block, the way that the sink may have it.
 func (l *life) deliver(b *buffer, a chain.Action) {
-	m := &wire.Block{Data: b.data}
+	m, data := &wire.Block{}, b.data
+	o := outgoing{message: &wire.HostMessage{Message: &wire.HostMessage_Block{Block: m}}, buffer: b}
 	if a.WALFrom > b.view.WALStart() {
 		m.WalFrom = uint64(a.WALFrom)
 	}
 	if l.wal {
-		m.Data = b.view.WALOnly()
+		data = b.view.WALOnly()
 	} else {
-		m.RecordFrom = uint32(b.view.FirstRecord(a.RecordsFrom, a.Begin))
+		o.first = b.view.FirstRecord(a.RecordsFrom, a.Begin)
 	}
-	b.hold()
-	l.push(outgoing{message: &wire.HostMessage{Message: &wire.HostMessage_Block{Block: m}}, buffer: b})
+	switch {
+	case l.selector != nil:
+		o.selects = true // its first entry is the first that is new to the sink
+	case l.transport == wire.TransportRing && b.slot != 0:
+		m.RingOffset, m.RingLength, m.RingSlot = b.pool.offset(b.slot), uint64(len(data)), uint64(b.slot-1)
+		m.RecordFrom = uint32(o.first)
+		l.borrowed.add(b)
+		o.buffer = nil
+	default:
+		m.Data, m.RecordFrom = data, uint32(o.first)
+	}
+	if o.buffer != nil {
+		b.hold()
+		l.borrowed.add(nil)
+	}
+	l.push(o)
 }
 
 func (l *life) flush(number uint64) {
@@ -281,4 +323,15 @@ func (l *life) end() {
 	if l.stream != nil {
 		<-l.ended
 	}
+	l.empty() // of what was queued after the sender's end
+	if l.proc.Dead() {
+		l.borrowed.bury()
+		return
+	}
+	// It was killed in a system call that does not end, and may yet read the ring.
+	l.log.Warn("the process does not end; what it holds of the shared ring is not used again until it does", "pid", l.proc.PID())
+	go func() {
+		l.proc.AwaitDeath()
+		l.borrowed.bury()
+	}()
 }

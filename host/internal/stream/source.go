@@ -32,6 +32,7 @@ type source struct {
 	conn receiver
 	asm  *wire.Assembler
 	pool *pool
+	mem  memory // in which the assembler builds
 	out  chan<- arrival
 	next wal.LSN
 }
@@ -46,6 +47,7 @@ func newSource(conn receiver, sys replication.System, start wal.LSN, p *pool, ou
 
 // run reads until ctx ends or the stream does, which its last arrival tells.
 func (s *source) run(ctx context.Context) {
+	defer s.letGo()
 	for {
 		m, err := s.conn.Receive(ctx)
 		if err != nil {
@@ -86,7 +88,8 @@ func (s *source) take(ctx context.Context, m replication.Message) bool {
 	micros := m.ServerTime.UnixMicro() - postgresEpochMicros
 	for p := m.Data; len(p) > 0; {
 		if s.asm.NeedsBuffer() {
-			s.asm.SetBuffer(s.pool.get())
+			s.mem = s.pool.get()
+			s.asm.SetBuffer(s.mem.bytes)
 		}
 		n, err := s.asm.Append(p, micros)
 		p = p[n:]
@@ -112,21 +115,33 @@ func (s *source) seal(ctx context.Context, serverEnd wal.LSN, drained bool) bool
 	if s.asm.Empty() {
 		return true
 	}
-	data := s.asm.Seal()
-	if len(data) <= smallBlock {
-		small := append(make([]byte, 0, len(data)), data...)
-		s.pool.put(data)
-		data = small
+	m := s.pool.built(s.mem, s.asm.Seal())
+	s.mem = memory{}
+	if len(m.bytes) <= smallBlock {
+		small := append(make([]byte, 0, len(m.bytes)), m.bytes...)
+		s.pool.put(m)
+		m = memory{bytes: small}
 	}
-	b := &buffer{data: data, pool: s.pool}
+	b := &buffer{data: m.bytes, slot: m.slot, pool: s.pool}
 	b.hold()
-	view, err := wire.ParseBlock(data, false)
+	view, err := wire.ParseBlock(b.data, false)
 	if err != nil {
+		b.release()
 		s.send(ctx, arrival{err: err})
 		return false
 	}
 	b.view = view
-	return s.send(ctx, arrival{block: b, records: view.Len(), drained: drained, serverEnd: serverEnd})
+	if !s.send(ctx, arrival{block: b, records: view.Len(), drained: drained, serverEnd: serverEnd}) {
+		b.release()
+		return false
+	}
+	return true
+}
+
+// letGo gives back the memory of a block that was not completed.
+func (s *source) letGo() {
+	s.pool.put(s.mem)
+	s.mem = memory{}
 }
 
 func (s *source) send(ctx context.Context, a arrival) bool {
