@@ -20,6 +20,11 @@ type Ordinary struct {
 // ConnectOrdinary connects to the string's database, or to postgres where the
 // string names none that exists.
 func ConnectOrdinary(ctx context.Context, cfg Config) (*Ordinary, error) {
+	return openOrdinary(ctx, cfg, (*ConnInfo).connectOrdinary)
+}
+
+// openOrdinary makes an Ordinary of the connection that dial makes.
+func openOrdinary(ctx context.Context, cfg Config, dial func(*ConnInfo, context.Context, string) (*pgconn.PgConn, error)) (*Ordinary, error) {
 	info, err := ParseDSN(cfg.DSN)
 	if err != nil {
 		return nil, err
@@ -30,7 +35,7 @@ func ConnectOrdinary(ctx context.Context, cfg Config) (*Ordinary, error) {
 	if cfg.ReceiverTimeout <= 0 {
 		cfg.ReceiverTimeout = DefaultReceiverTimeout
 	}
-	pg, err := info.connectOrdinary(ctx, cfg.ApplicationName)
+	pg, err := dial(info, ctx, cfg.ApplicationName)
 	if err != nil {
 		e := connectError(ctx, info, err)
 		e.Op = "connect for SQL"
