@@ -24,8 +24,14 @@ func (c *Chain) Aside(id, source SinkID) {
 	s.aside, s.source, s.limit, s.joining, s.offered = true, source, s.next, false, nil
 }
 
-// SetSource changes where a sink that is aside is served from.
-func (c *Chain) SetSource(id, source SinkID) { c.sinks[id].source = source }
+// SetSource changes where a sink that is aside is served from. What it was offered
+// and not sent is forgotten, and an incomplete record comes again from its start.
+func (c *Chain) SetSource(id, source SinkID) {
+	s := &c.sinks[id]
+	s.source, s.offered = source, nil
+	s.next = s.resume()
+	s.flushAsked = min(s.flushAsked, s.next)
+}
 
 // FeedFrom is where the WAL that is offered to a sink aside must begin or go on,
 // and up to where it may go: to Limit of the last [Feed], as far as the source has
@@ -144,4 +150,13 @@ func (c *Chain) RemoveSink(id SinkID) {
 // Change gives a sink other properties; what its process subscribes to stays.
 func (c *Chain) Change(id SinkID, required bool, after []SinkID) {
 	c.sinks[id].Required, c.sinks[id].After = required, after
+}
+
+// Forget drops the live blocks that are held: the source has broken off, and
+// [Chain.Restart] follows. Sinks that are aside go on.
+func (c *Chain) Forget() {
+	c.blocks, c.held = c.blocks[:0], 0
+	for i := range c.sinks {
+		c.sinks[i].joining = false
+	}
 }

@@ -135,6 +135,9 @@ func New(sinks []Sink, segment wal.SegmentSize, slot bool, limits Limits) *Chain
 // position below it is reported, which would move it back.
 func (c *Chain) SetRestartLSN(lsn wal.LSN) { c.confirmed = max(c.confirmed, lsn) }
 
+// SetSlot tells whether the server keeps WAL in a slot.
+func (c *Chain) SetSlot(slot bool) { c.slot = slot }
+
 // Subscribe tells what a sink is sent and reports, which only its process knows:
 // it comes before the sink's Attach.
 func (c *Chain) Subscribe(id SinkID, records, applied bool) {

@@ -124,15 +124,22 @@ type SinkPositions struct {
 	Attached                        bool
 	Aside                           bool // served beside the live stream
 	Sent, Written, Flushed, Applied wal.LSN
-	InFlight                        int64 // bytes
+	FlushedThrough                  wal.LSN // Flushed; the end of what was sent, where a sink of records has flushed all of it
+	InFlight                        int64   // bytes
 }
 
 // Positions answers how far a sink is.
 func (c *Chain) Positions(id SinkID) SinkPositions {
 	s := &c.sinks[id]
 	return SinkPositions{Attached: s.attached, Aside: s.aside, Sent: s.next, Written: s.written, Flushed: s.flushed, Applied: s.applied,
-		InFlight: s.inFlight}
+		FlushedThrough: flushedThrough(s), InFlight: s.inFlight}
 }
+
+// Confirmed is the highest flush position that was told, or the slot's restart_lsn.
+func (c *Chain) Confirmed() wal.LSN { return c.confirmed }
+
+// Held is how many bytes of live blocks the host holds.
+func (c *Chain) Held() int64 { return c.held }
 
 // Reached reports whether every required sink holds durably all WAL before lsn,
 // or all records that end there or before.

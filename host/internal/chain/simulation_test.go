@@ -271,6 +271,7 @@ func (w *world) feed(s *simSink) error {
 	if to <= sent {
 		if w.rng.IntN(50) == 0 {
 			w.c.SetSource(s.id, chain.NoSink) // the archive is of no help
+			s.again = s.Records
 		}
 		return nil
 	}

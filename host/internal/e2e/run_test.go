@@ -204,9 +204,15 @@ func alive(pid int) bool {
 // once.
 func verifyTrail(t *testing.T, c *postgres.Cluster, trail string, end wal.LSN) {
 	t.Helper()
+	verifyTrailAgainst(t, c, c.WALDir(), trail, end)
+}
+
+// verifyTrailAgainst is verifyTrail against the WAL in a directory.
+func verifyTrailAgainst(t *testing.T, c *postgres.Cluster, segments, trail string, end wal.LSN) {
+	t.Helper()
 	start(t, "audit", "verify", trail).wants(0)
 	first, records := trailRecords(t, trail, end)
-	out, err := c.Tool(t.Context(), "pg_waldump", "-p", c.WALDir(), "-s", first, "-e", end.String()).CombinedOutput()
+	out, err := c.Tool(t.Context(), "pg_waldump", "-p", segments, "-s", first, "-e", end.String()).CombinedOutput()
 	if err != nil && !strings.Contains(string(out), "error in WAL record") {
 		t.Fatalf("pg_waldump: %v\n%.2000s", err, out)
 	}

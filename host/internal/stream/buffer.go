@@ -18,6 +18,7 @@ type buffer struct {
 	data    []byte
 	slot    slot
 	view    wire.View
+	feeder  *feeder // whose it is, for a sink that is served beside the live stream; nil: a live block
 	holders atomic.Int32
 	pool    *pool
 }

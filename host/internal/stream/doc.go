@@ -18,6 +18,7 @@ package stream
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/walplex/walplex/host/internal/archive"
@@ -93,6 +94,7 @@ type Times struct {
 	Heartbeat time.Duration // between two looks at the sinks
 	Silence   time.Duration // after which a sink is taken for dead
 	Stall     time.Duration // that a sink which is not required may hold the stream up without progress
+	Patience  time.Duration // that a sink may hold the stream up in all before its on_lag policy is applied
 }
 
 // DefaultTimes are those of walplex run.
@@ -101,6 +103,7 @@ func DefaultTimes() Times {
 		Connect: 30 * time.Second, EndCopy: 10 * time.Second,
 		Open: 60 * time.Second, LockWait: 30 * time.Second, Optional: 5 * time.Second, Drain: 30 * time.Second,
 		Heartbeat: 5 * time.Second, Silence: 30 * time.Second, Stall: 10 * time.Second,
+		Patience: 250 * time.Millisecond,
 	}
 }
 
@@ -112,7 +115,9 @@ func New(cfg Config, log *slog.Logger) *Stream {
 	if cfg.Times == (Times{}) {
 		cfg.Times = DefaultTimes()
 	}
-	s := &Stream{cfg: cfg, log: log.With("stream", cfg.Name), pool: &pool{}, happened: make(chan happening, 256), done: make(chan struct{})}
+	s := &Stream{cfg: cfg, log: log.With("stream", cfg.Name), pool: &pool{}, happened: make(chan happening, 256), changes: make(chan change), poked: make(chan struct{}, 1), done: make(chan struct{}),
+		held: map[chain.BlockID]*buffer{}}
+	s.cfg.Sinks = slices.Clone(cfg.Sinks)
 	s.sinks = make([]sink, len(cfg.Sinks))
 	s.view.Name, s.view.State = cfg.Name, Starting
 	return s

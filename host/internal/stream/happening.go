@@ -6,13 +6,26 @@ import (
 )
 
 // happening is what the sinks' goroutines tell the loop: exactly one of opened,
-// ended, progress and failed.
+// ended, progress, failed and feeder.
 type happening struct {
-	sink     chain.SinkID
-	life     *life
-	opened   bool           // the process runs and the sink has answered its position
-	ended    bool           // the life is over; err says why, nil when it was drained
-	failed   bool           // it could not be opened; err says why
-	progress *wire.Progress // it reported
-	err      error
+	sink       chain.SinkID
+	generation int // of the sink's settings, with opened and failed
+	life       *life
+	opened     bool           // the process runs and the sink has answered its position
+	ended      bool           // the life is over; err says why, nil when it was drained
+	failed     bool           // it could not be opened; err says why
+	progress   *wire.Progress // it reported
+	feeder     *feeder        // has a block for the sink, or has failed with err
+	block      *buffer
+	err        error
+}
+
+// drop lets go of what a happening holds that nobody takes in.
+func (h *happening) drop() {
+	if h.opened {
+		h.life.end()
+	}
+	if h.block != nil {
+		h.block.release()
+	}
 }

@@ -63,8 +63,7 @@ type outgoing struct {
 func queueSize(l chain.Limits) int { return l.Blocks + 64 }
 
 // openLife starts the process and opens the sink.
-func (s *Stream) openLife(ctx context.Context, id chain.SinkID) (*life, error) {
-	cfg := &s.cfg.Sinks[id]
+func (s *Stream) openLife(ctx context.Context, id chain.SinkID, cfg *SinkConfig) (*life, error) {
 	log := s.log.With("sink", cfg.Name)
 	spec := cfg.Spec
 	if cfg.maySeeAll() {

@@ -19,8 +19,6 @@ type loop struct {
 	conn     origin
 	sys      replication.System
 	arrivals chan arrival
-	held     map[chain.BlockID]*buffer
-	actions  []chain.Action
 	stopping bool // no more WAL is taken; sinks flush what they have
 	late     bool // they did not in time
 	deadline <-chan time.Time
@@ -48,7 +46,7 @@ func (s *Stream) streamFrom(ctx context.Context, drain <-chan struct{}, conn ori
 	s.setState(CatchingUp, nil)
 	s.reported = replication.Status{}
 
-	l := &loop{s: s, conn: conn, sys: sys, arrivals: make(chan arrival, 1), held: map[chain.BlockID]*buffer{}}
+	l := &loop{s: s, conn: conn, sys: sys, arrivals: make(chan arrival, 1)}
 	rctx, stop := context.WithCancel(ctx)
 	finished := make(chan struct{})
 	go func() {
@@ -66,7 +64,7 @@ func (s *Stream) streamFrom(ctx context.Context, drain <-chan struct{}, conn ori
 	switch {
 	case err == nil:
 		return l.finish(ctx)
-	case errors.Is(err, errRewind):
+	case errors.Is(err, errRewind) || errors.Is(err, errReload):
 		// In order, so that the slot is free for the next session.
 		_ = l.endCopy(ctx)
 	case isGap(err) && s.dropBehind(ctx, err):
@@ -75,11 +73,14 @@ func (s *Stream) streamFrom(ctx context.Context, drain <-chan struct{}, conn ori
 	return err
 }
 
-// letGo releases the blocks that are held; senders may still hold them.
+// letGo releases the live blocks that are held; senders may still hold them.
 func (l *loop) letGo() {
-	for id, b := range l.held {
-		b.release()
-		delete(l.held, id)
+	l.s.chain.Forget()
+	for id, b := range l.s.held {
+		if b.feeder == nil {
+			b.release()
+			delete(l.s.held, id)
+		}
 	}
 	select {
 	case a := <-l.arrivals:
@@ -101,6 +102,9 @@ func (l *loop) run(ctx context.Context, drain <-chan struct{}) error {
 	shown := time.NewTicker(showEvery)
 	defer shown.Stop()
 	for {
+		if err := l.relieve(ctx); err != nil {
+			return err
+		}
 		if err := l.act(ctx); err != nil {
 			return err
 		}
@@ -111,18 +115,22 @@ func (l *loop) run(ctx context.Context, drain <-chan struct{}) error {
 		if l.stopping || !s.chain.CanReceive() {
 			arrivals = nil
 		}
+		blocked := l.blockedBy()
 		var err error
 		select {
 		case a := <-arrivals:
 			err = l.arrived(ctx, a)
 		case h := <-s.happened:
 			err = s.heard(ctx, h)
+		case c := <-s.changes:
+			err = s.reload(ctx, c)
 		case <-status.C:
 			err = l.report(ctx, true)
 		case now := <-beat.C:
 			err = l.checkLives(ctx, now)
 		case <-shown.C:
 			s.show()
+			err = l.lagging(ctx)
 		case <-drain:
 			drain = nil
 			s.log.Info("stopping: sinks flush what they have", "received", s.chain.Received())
@@ -133,6 +141,7 @@ func (l *loop) run(ctx context.Context, drain <-chan struct{}) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		blocked.done()
 		if err != nil {
 			return err
 		}
@@ -145,6 +154,7 @@ func (l *loop) stop() {
 		return
 	}
 	l.stopping = true
+	l.s.stopFeeders()
 	l.s.chain.Finish()
 	l.s.setState(Draining, nil)
 	l.deadline = time.After(l.s.cfg.Times.Drain)
@@ -191,7 +201,7 @@ func (l *loop) arrived(ctx context.Context, a arrival) error {
 			return err
 		}
 		b.id = id
-		l.held[id] = b
+		s.held[id] = b
 		s.count(len(v.WAL()), a.records)
 		if a.drained {
 			s.chain.SetIdle()
@@ -208,12 +218,19 @@ func (l *loop) arrived(ctx context.Context, a arrival) error {
 // act does what the chain says, and tells PostgreSQL at once when the flush
 // position has moved: synchronous commits wait for it.
 func (l *loop) act(ctx context.Context) error {
-	s := l.s
-	l.actions = s.chain.Next(l.actions[:0])
-	for _, a := range l.actions {
+	if err := l.s.act(ctx); err != nil {
+		return err
+	}
+	return l.report(ctx, false)
+}
+
+// act does what the chain says.
+func (s *Stream) act(ctx context.Context) error {
+	s.actions = s.chain.Next(s.actions[:0])
+	for _, a := range s.actions {
 		switch a.Kind {
 		case chain.Deliver:
-			b, life := l.held[a.Block], s.sinks[a.Sink].life
+			b, life := s.held[a.Block], s.sinks[a.Sink].life
 			if err := checkBoundary(b, a, life); err != nil {
 				s.giveUp(a.Sink)
 				if err := s.lost(ctx, a.Sink, err); err != nil {
@@ -229,11 +246,21 @@ func (l *loop) act(ctx context.Context) error {
 				life.flush(a.Number)
 			}
 		case chain.Release:
-			l.held[a.Block].release()
-			delete(l.held, a.Block)
+			s.letGo(a.Block)
+		case chain.Live:
+			s.joined(a.Sink)
 		}
 	}
-	return l.report(ctx, false)
+	s.feedOn()
+	return nil
+}
+
+// letGo releases a block, unless that has happened.
+func (s *Stream) letGo(id chain.BlockID) {
+	if b := s.held[id]; b != nil {
+		b.release()
+		delete(s.held, id)
+	}
 }
 
 // checkBoundary refuses a position of a sink of records that lies inside a
@@ -281,12 +308,13 @@ func (l *loop) checkLives(ctx context.Context, now time.Time) error {
 			err = k.life.died(fmt.Errorf("sink %q has not given a sign of life for %s", k.life.name, silence.Round(time.Millisecond)))
 		}
 		p := s.chain.Positions(id)
-		if isBlocked && blocking == id && !s.cfg.Sinks[i].Required && p == k.seen {
+		// One that is served beside the stream holds up nobody, but would never catch up.
+		if (isBlocked && blocking == id || p.Aside && p.InFlight > 0) && !s.cfg.Sinks[i].Required && p == k.seen {
 			if k.stalled.IsZero() {
 				k.stalled = now
 			}
 			if now.Sub(k.stalled) >= s.cfg.Times.Stall {
-				err = fmt.Errorf("sink %q, which is not required, has held the stream up for %s without any progress", k.life.name, s.cfg.Times.Stall)
+				err = fmt.Errorf("sink %q, which is not required, has made no progress for %s with %d bytes to work on", k.life.name, s.cfg.Times.Stall, p.InFlight)
 			}
 		} else {
 			k.stalled = time.Time{}
@@ -406,9 +434,7 @@ func (s *Stream) hearOut(drained <-chan struct{}) {
 	for {
 		select {
 		case h := <-s.happened:
-			if h.opened {
-				h.life.end()
-			}
+			h.drop()
 		case <-drained:
 			return
 		}

@@ -25,14 +25,15 @@ func (s *Stream) setUp(ctx context.Context, drain <-chan struct{}, sys replicati
 		return err
 	}
 	var sinks []chain.Sink
-	for _, cfg := range s.cfg.Sinks {
-		cs := chain.Sink{Name: cfg.Name, Required: cfg.Required}
-		for _, a := range cfg.After {
-			cs.After = append(cs.After, chain.SinkID(a))
-		}
-		sinks = append(sinks, cs)
+	for i := range s.cfg.Sinks {
+		sinks = append(sinks, chainSink(&s.cfg.Sinks[i]))
 	}
 	s.chain = chain.New(sinks, sys.SegmentSize, s.cfg.Slot != "", s.cfg.Limits)
+	for i := range s.sinks {
+		if s.sinks[i].gone {
+			s.chain.RemoveSink(chain.SinkID(i))
+		}
+	}
 	s.target = s.cfg.Until.LSN
 	if s.cfg.Until.CaughtUp {
 		s.target = sys.FlushLSN
@@ -62,6 +63,10 @@ func (s *Stream) openMissing(ctx context.Context, drain <-chan struct{}) error {
 			}
 		case <-enough:
 			return nil
+		case c := <-s.changes:
+			if err := s.reload(ctx, c); err != nil {
+				return err
+			}
 		case <-drain:
 			return errDrain
 		case <-ctx.Done():
@@ -76,7 +81,7 @@ func (s *Stream) open() (required, tried bool) {
 	required, tried = true, true
 	for i := range s.sinks {
 		switch k := &s.sinks[i]; {
-		case k.life != nil:
+		case k.life != nil || k.gone:
 		case s.cfg.Sinks[i].Required:
 			required, tried = false, false
 		case k.tries == 0:
@@ -86,18 +91,19 @@ func (s *Stream) open() (required, tried bool) {
 	return required, tried
 }
 
-// startSink opens a sink in a goroutine, after a delay.
-func (s *Stream) startSink(ctx context.Context, id chain.SinkID, delay time.Duration) {
+// startSinkWhen opens a sink in a goroutine, once ready answers true.
+func (s *Stream) startSinkWhen(ctx context.Context, id chain.SinkID, ready func(context.Context) bool) {
 	k := &s.sinks[id]
-	if k.life != nil || k.opening || k.off != nil {
+	if k.life != nil || k.opening || k.off != nil || k.gone {
 		return
 	}
 	k.opening = true
+	cfg, generation := s.cfg.Sinks[id], k.generation
 	s.opens.Go(func() {
-		h := happening{sink: id}
-		if !wait(ctx, delay) {
+		h := happening{sink: id, generation: generation}
+		if !ready(ctx) {
 			h.failed, h.err = true, ctx.Err()
-		} else if l, err := s.openLife(ctx, id); err != nil {
+		} else if l, err := s.openLife(ctx, id, &cfg); err != nil {
 			h.failed, h.err = true, err
 		} else {
 			h.opened, h.life = true, l
@@ -105,9 +111,7 @@ func (s *Stream) startSink(ctx context.Context, id chain.SinkID, delay time.Dura
 		select {
 		case s.happened <- h:
 		case <-s.done:
-			if h.life != nil {
-				h.life.end()
-			}
+			h.drop()
 		}
 	})
 }
@@ -117,13 +121,15 @@ func (s *Stream) startSink(ctx context.Context, id chain.SinkID, delay time.Dura
 func (s *Stream) heard(ctx context.Context, h happening) error {
 	k := &s.sinks[h.sink]
 	switch {
+	case h.feeder != nil:
+		return s.fed(ctx, h)
+	case (h.opened || h.failed) && h.generation != k.generation:
+		h.drop() // a reload has changed the sink meanwhile
 	case h.opened:
 		k.opening, k.tries = false, k.tries+1
 		k.life = h.life
 		if s.chain != nil {
-			// It came back while the stream runs: the session ends, attaches it and
-			// goes on from where it needs.
-			return errRewind
+			return s.cameBack(ctx, h.sink)
 		}
 	case h.failed:
 		k.opening, k.tries = false, k.tries+1
@@ -134,8 +140,7 @@ func (s *Stream) heard(ctx context.Context, h happening) error {
 		if h.err == nil {
 			h.err = fmt.Errorf("sink %q ended its stream without being asked", s.cfg.Sinks[h.sink].Name)
 		}
-		h.life.end()
-		k.life = nil
+		s.giveUp(h.sink)
 		return s.lost(ctx, h.sink, h.err)
 	case h.progress != nil:
 		return s.progress(ctx, h)
@@ -163,6 +168,7 @@ func (s *Stream) progress(ctx context.Context, h happening) error {
 
 // giveUp ends a life that is not to go on.
 func (s *Stream) giveUp(id chain.SinkID) {
+	s.stopFeeder(id)
 	if k := &s.sinks[id]; k.life != nil {
 		k.life.end()
 		k.life = nil
@@ -203,14 +209,14 @@ func (s *Stream) lost(ctx context.Context, id chain.SinkID, err error) error {
 
 // attach compares what the sinks hold with the server, and gives those that were
 // opened their place in the chain. Nothing was written to any of these yet.
-func (s *Stream) attach(ctx context.Context, sys replication.System, history wal.History, slotRestart wal.LSN) error {
+func (s *Stream) attach(ctx context.Context, here *session) error {
 	var all []opened
 	for i := range s.sinks {
 		l := s.sinks[i].life
 		if l == nil {
 			continue
 		}
-		if err := s.check(l, sys, history); err != nil {
+		if err := s.check(l, here.sys, here.history); err != nil {
 			if err := s.refuse(ctx, l.id, err); err != nil {
 				return err
 			}
@@ -221,26 +227,36 @@ func (s *Stream) attach(ctx context.Context, sys replication.System, history wal
 	if s.from == 0 {
 		// Once: a new sink that died before it had flushed anything begins where it
 		// began before.
-		s.from = startFrom(all, slotRestart, s.cfg.Start, sys.FlushLSN)
+		s.from = startFrom(all, here.slot, s.cfg.Start, here.sys.FlushLSN)
 	}
 	for i := range s.sinks {
-		l, id := s.sinks[i].life, chain.SinkID(i)
-		if l == nil || s.chain.Attached(id) {
-			continue
+		if err := s.attachOne(ctx, chain.SinkID(i), here); err != nil {
+			return err
 		}
-		at := beginOf(l.opened, s.from, sys.SegmentSize)
-		if err := l.begin(ctx, sys.Timeline, at, s.happened); err != nil {
-			s.giveUp(id)
-			if err := s.lost(ctx, id, err); err != nil {
-				return err
-			}
-			continue
-		}
-		s.chain.Subscribe(id, l.opened.records, l.opened.applied)
-		s.chain.Attach(id, at, l.opened.isNew)
-		s.sinks[i].best = max(s.sinks[i].best, at)
-		s.log.Info("sink attached", "sink", l.name, "new", l.opened.isNew, "position", at, "pid", l.proc.PID())
 	}
+	s.sortOut(ctx)
+	return nil
+}
+
+// attachOne gives a sink that was opened its place in the chain.
+func (s *Stream) attachOne(ctx context.Context, id chain.SinkID, here *session) error {
+	k := &s.sinks[id]
+	l := k.life
+	if l == nil || s.chain.Attached(id) {
+		return nil
+	}
+	if k.begin == 0 {
+		k.begin = s.from
+	}
+	at := beginOf(l.opened, k.begin, here.sys.SegmentSize)
+	if err := l.begin(ctx, here.sys.Timeline, at, s.happened); err != nil {
+		s.giveUp(id)
+		return s.lost(ctx, id, err)
+	}
+	s.chain.Subscribe(id, l.opened.records, l.opened.applied)
+	s.chain.Attach(id, at, l.opened.isNew)
+	k.best = max(k.best, at)
+	s.log.Info("sink attached", "sink", l.name, "new", l.opened.isNew, "position", at, "pid", l.proc.PID())
 	return nil
 }
 
@@ -325,9 +341,7 @@ func (s *Stream) endAll(cancel context.CancelFunc) {
 	for {
 		select {
 		case h := <-s.happened:
-			if h.opened {
-				h.life.end() // nobody has taken it in
-			}
+			h.drop() // nobody has taken it in
 		default:
 			return
 		}

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"errors"
+	"sort"
 	"time"
 
 	"github.com/walplex/walplex/host/internal/chain"
@@ -68,6 +70,8 @@ type SinkStatus struct {
 	// CatchUp is how it is served beside the live stream, nil while it is not.
 	CatchUp *CatchUpStatus
 	chain.SinkPositions
+
+	gone bool // removed by a reload
 }
 
 // CatchUpStatus is how a lagging sink is served.
@@ -108,25 +112,65 @@ func (s *Stream) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.view
-	v.Sinks = append([]SinkStatus(nil), v.Sinks...)
+	v.Sinks = nil
+	for _, k := range s.view.Sinks {
+		if !k.gone {
+			v.Sinks = append(v.Sinks, k)
+		}
+	}
 	return v
 }
 
 // show publishes the loop's positions.
 func (s *Stream) show() {
+	size, used := s.pool.usage()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := &s.view
 	v.At, v.SystemID, v.Timeline = time.Now(), s.sys.SystemID, s.sys.Timeline
+	v.RingBytes, v.RingUsed = size, used
 	if s.chain == nil {
 		return
 	}
-	v.Received = s.chain.Received()
+	v.Received, v.Confirmed, v.HeldBytes = s.chain.Received(), s.chain.Confirmed(), s.chain.Held()
+	s.ages.note(v.At, v.Received)
 	s.sinkViews()
 	for i := range s.sinks {
-		k := &v.Sinks[i]
-		k.SinkPositions = s.chain.Positions(chain.SinkID(i))
-		k.Up, k.Starts = s.sinks[i].life != nil, s.sinks[i].tries
+		s.showSink(chain.SinkID(i), v)
+	}
+}
+
+// showSink needs mu.
+func (s *Stream) showSink(id chain.SinkID, v *Status) {
+	k, cfg, to := &v.Sinks[id], &s.cfg.Sinks[id], &s.sinks[id]
+	k.SinkPositions = s.chain.Positions(id)
+	k.Up, k.Starts, k.Transport, k.PID = to.life != nil, to.tries, "", 0
+	k.Required, k.OnLag, k.Filtered = cfg.Required, cfg.onLag(), cfg.Filter != nil
+	if to.life != nil {
+		k.Transport, k.PID = to.life.transport, to.life.proc.PID()
+	}
+	k.LagBytes = behind(max(v.Server, v.Received), k.FlushedThrough)
+	k.Lag = s.ages.since(v.At, k.FlushedThrough)
+	k.CatchUp = nil
+	switch {
+	case to.off != nil:
+		k.State = SinkOff
+	case k.Aside:
+		k.State = SinkCatchingUp
+		c := &CatchUpStatus{From: to.aside.from, Position: k.Sent, Target: v.Received, Since: to.aside.since}
+		if to.feed != nil {
+			c.Source = to.feed.name
+		}
+		if to.aside.err != nil {
+			c.Error = to.aside.err.Error()
+		}
+		k.CatchUp = c
+	case k.Attached:
+		k.State = SinkLive
+	case to.life == nil && to.tries > 0:
+		k.State = SinkDown
+	default:
+		k.State = SinkStarting
 	}
 }
 
@@ -136,17 +180,28 @@ func (s *Stream) sinkViews() {
 		return
 	}
 	for _, c := range s.cfg.Sinks {
-		s.view.Sinks = append(s.view.Sinks, SinkStatus{Name: c.Name, Type: c.Spec.Type, Required: c.Required})
+		s.view.Sinks = append(s.view.Sinks, newSinkStatus(&c))
 	}
+}
+
+func newSinkStatus(c *SinkConfig) SinkStatus {
+	return SinkStatus{Name: c.Name, Type: c.Spec.Type, State: SinkStarting, Required: c.Required, OnLag: c.onLag(), Filtered: c.Filter != nil}
 }
 
 func (s *Stream) setState(st State, err error) {
 	s.show()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.view.State, s.view.Error = st, ""
+	if s.view.State != st {
+		s.view.Since = time.Now()
+	}
+	if st == Reconnecting && s.view.State != Reconnecting {
+		s.view.Reconnects++
+	}
+	s.view.State, s.view.Error, s.view.Gap = st, "", false
 	if err != nil {
-		s.view.Error = err.Error()
+		var f *Fault
+		s.view.Error, s.view.Gap = err.Error(), errors.As(err, &f) && f.Gap
 	}
 }
 
@@ -160,7 +215,11 @@ func (s *Stream) noteSink(id chain.SinkID, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sinkViews()
-	s.view.Sinks[id].Error, s.view.Sinks[id].Up = err.Error(), false
+	k := &s.view.Sinks[id]
+	k.Error, k.Up = err.Error(), false
+	if k.State = SinkDown; s.sinks[id].off != nil {
+		k.State = SinkOff
+	}
 }
 
 func (s *Stream) seen(serverEnd wal.LSN) {
@@ -174,4 +233,43 @@ func (s *Stream) count(bytes, records int) {
 	defer s.mu.Unlock()
 	s.view.Bytes += int64(bytes)
 	s.view.Records += int64(records)
+}
+
+// ages remembers when WAL was received, to tell how old is what a sink lacks. It
+// holds maxAges samples, and keeps every other one when it is full.
+type ages struct {
+	samples []age
+	every   time.Duration
+}
+
+type age struct {
+	at  time.Time
+	end wal.LSN // of the WAL received by then
+}
+
+const maxAges = 512
+
+// note remembers what was received up to now.
+func (a *ages) note(now time.Time, received wal.LSN) {
+	n := len(a.samples)
+	if n > 0 && (received <= a.samples[n-1].end || now.Sub(a.samples[n-1].at) < a.every) {
+		return
+	}
+	if n == maxAges {
+		for i := range n / 2 {
+			a.samples[i] = a.samples[2*i+1]
+		}
+		a.samples = a.samples[:n/2]
+		a.every = max(2*a.every, showEvery)
+	}
+	a.samples = append(a.samples, age{now, received})
+}
+
+// since is how long ago the first WAL behind lsn was received, at least.
+func (a *ages) since(now time.Time, lsn wal.LSN) time.Duration {
+	i := sort.Search(len(a.samples), func(i int) bool { return a.samples[i].end > lsn })
+	if i == len(a.samples) {
+		return 0
+	}
+	return now.Sub(a.samples[i].at)
 }

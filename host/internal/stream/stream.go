@@ -24,32 +24,51 @@ type Stream struct {
 	// Owned by the loop.
 	sinks     []sink
 	chain     *chain.Chain // nil before the first connection
-	target    wal.LSN      // of Until; 0 none
-	reached   bool         // the target
-	from      wal.LSN      // S of the start rule, once it is known
-	corruptAt wal.LSN      // where the WAL was corrupt, and how often in a row
+	held      map[chain.BlockID]*buffer
+	actions   []chain.Action
+	here      *session // the connection that streams, nil between two
+	target    wal.LSN  // of Until; 0 none
+	reached   bool     // the target
+	from      wal.LSN  // S of the start rule, once it is known
+	corruptAt wal.LSN  // where the WAL was corrupt, and how often in a row
 	corruptN  int
 	reported  replication.Status
 
 	happened chan happening
+	changes  chan change
+	poked    chan struct{} // a change waits: no need to go on connecting
 	done     chan struct{}  // closed when the loop is gone
 	opens    sync.WaitGroup // the goroutines that start sinks
 
 	mu   sync.Mutex
 	sys  replication.System // of the first connection; every other must be the same
 	view Status
+	ages ages
 }
 
 // sink is what the loop knows of a sink beside the chain's state.
 type sink struct {
-	life    *life // nil while it is down
-	backoff backoff
-	opening bool  // a goroutine is starting it
-	off     error // it will not be started again
-	tries   int
-	best    wal.LSN   // the highest position that it has flushed in any of its lives
-	stalled time.Time // since when it holds the stream up, zero: it does not
-	seen    chain.SinkPositions
+	gone       bool  // removed by a reload
+	generation int   // counts its settings
+	life       *life // nil while it is down
+	backoff    backoff
+	opening    bool  // a goroutine is starting it
+	off        error // it will not be started again
+	tries      int
+	best       wal.LSN   // the highest position that it has flushed in any of its lives
+	begin      wal.LSN   // S of the start rule for this sink, while it is new
+	stalled    time.Time // since when it holds the stream up, zero: it does not
+	seen       chain.SinkPositions
+	blocked    time.Duration // for how long of late it has held the stream up
+	feed       *feeder       // serves it beside the live stream, nil: nobody does
+	aside      aside
+}
+
+// session is what a running session knows of the server.
+type session struct {
+	sys     replication.System
+	history wal.History
+	slot    wal.LSN // the slot's restart_lsn
 }
 
 func (s *Stream) system() replication.System {
@@ -74,7 +93,7 @@ func (s *Stream) Run(ctx context.Context, drain <-chan struct{}) error {
 			return s.unreached()
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, errRewind) && !closed(drain):
+		case (errors.Is(err, errRewind) || errors.Is(err, errReload)) && !closed(drain):
 			continue
 		}
 		err = s.judge(ctx, err)
@@ -85,7 +104,7 @@ func (s *Stream) Run(ctx context.Context, drain <-chan struct{}) error {
 			d := b.delay()
 			s.log.Warn("the stream is interrupted; trying again", "error", err, "in", d.Round(time.Millisecond))
 			s.setState(Reconnecting, err)
-			if err = s.pause(ctx, drain, d); err == nil {
+			if err = s.pause(ctx, drain, d); err == nil || errors.Is(err, errReload) {
 				continue
 			}
 		}
@@ -196,8 +215,18 @@ func (s *Stream) pause(ctx context.Context, drain <-chan struct{}, d time.Durati
 			return errDrain
 		case <-ctx.Done():
 			return ctx.Err()
+		case c := <-s.changes:
+			if err := s.reload(ctx, c); err != nil {
+				return err
+			}
 		case h := <-s.happened:
 			if err := s.heard(ctx, h); err != nil && !errors.Is(err, errRewind) {
+				return err
+			}
+			if s.chain == nil {
+				continue
+			}
+			if err := s.act(ctx); err != nil {
 				return err
 			}
 		}
@@ -208,7 +237,7 @@ func (s *Stream) pause(ctx context.Context, drain <-chan struct{}, d time.Durati
 // not open, stream.
 func (s *Stream) session(ctx context.Context, drain <-chan struct{}) error {
 	// A server that does not answer must not hold up the end.
-	until, cancel := untilDrain(ctx, drain)
+	until, cancel := s.untilDrain(ctx, drain)
 	defer cancel()
 	conn, sys, err := s.connect(until)
 	if err != nil {
@@ -233,22 +262,28 @@ func (s *Stream) session(ctx context.Context, drain <-chan struct{}) error {
 		}
 	}
 	s.chain.SetRestartLSN(slot.RestartLSN) // of one made anew, it is not the old one's
-	if err := s.attach(ctx, sys, history, slot.RestartLSN); err != nil {
+	here := &session{sys: sys, history: history, slot: slot.RestartLSN}
+	if err := s.attach(ctx, here); err != nil {
 		return err
 	}
 	start, err := s.startPhysical(until, conn, sys)
 	if err != nil {
 		return err
 	}
+	s.here = here
+	defer func() { s.here = nil }()
 	return s.streamFrom(ctx, drain, conn, sys, start)
 }
 
-// untilDrain is a context that also ends with the wish to stop.
-func untilDrain(ctx context.Context, drain <-chan struct{}) (context.Context, context.CancelFunc) {
+// untilDrain is a context that also ends with the wish to stop, or with a new
+// configuration.
+func (s *Stream) untilDrain(ctx context.Context, drain <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
 		case <-drain:
+			cancel()
+		case <-s.poked:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -271,6 +306,9 @@ func (s *Stream) connect(ctx context.Context) (origin, replication.System, error
 		_ = conn.Close(ctx)
 		return nil, sys, err
 	}
+	s.mu.Lock()
+	s.view.Source, s.view.Slot = conn.Server(), s.cfg.Slot
+	s.mu.Unlock()
 	s.log.Info("connected", "server", conn.Server(), "system_identifier", sys.SystemID, "timeline", sys.Timeline,
 		"server_version", sys.ServerVersion, "flush_lsn", sys.FlushLSN, "wal_segment_size", sys.SegmentSize, "standby", sys.InRecovery)
 	return conn, sys, nil
