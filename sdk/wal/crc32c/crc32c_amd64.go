@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// What the CPU has; never written to.
+// What the CPU has. Only tests write to these.
 var (
 	hasCRC  = cpu.X86.HasSSE42
 	hasFold = hasCRC && cpu.X86.HasAVX512F && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VPCLMULQDQ
