@@ -225,18 +225,14 @@ func (v *View) refs(rec *wal.Record, off, n int) {
 	rec.Blocks = rec.Blocks[:n]
 	for i := range rec.Blocks {
 		e := v.b[off+i*refEntrySize:][:refEntrySize]
-		rec.Blocks[i] = wal.BlockRef{
-			Rel:         wal.RelFileLocator{Spc: wal.OID(le.Uint32(e)), DB: wal.OID(le.Uint32(e[4:])), Rel: wal.OID(le.Uint32(e[8:]))},
-			Block:       wal.BlockNumber(le.Uint32(e[12:])),
-			ImageOffset: le.Uint32(e[16:]),
-			DataOffset:  le.Uint32(e[20:]),
-			ImageLen:    le.Uint16(e[24:]),
-			HoleOffset:  le.Uint16(e[26:]),
-			HoleLen:     le.Uint16(e[28:]),
-			DataLen:     le.Uint16(e[30:]),
-			Flags:       wal.BlockFlags(le.Uint16(e[32:])),
-			ID:          e[34],
-			Fork:        wal.ForkNumber(e[35]),
-		}
+		// Field by field: a literal is built elsewhere and then copied.
+		r := &rec.Blocks[i]
+		r.Rel.Spc, r.Rel.DB, r.Rel.Rel = wal.OID(le.Uint32(e)), wal.OID(le.Uint32(e[4:])), wal.OID(le.Uint32(e[8:]))
+		r.Block = wal.BlockNumber(le.Uint32(e[12:]))
+		r.ImageOffset, r.DataOffset = le.Uint32(e[16:]), le.Uint32(e[20:])
+		r.ImageLen, r.HoleOffset, r.HoleLen = le.Uint16(e[24:]), le.Uint16(e[26:]), le.Uint16(e[28:])
+		r.DataLen = le.Uint16(e[30:])
+		r.Flags = wal.BlockFlags(le.Uint16(e[32:]))
+		r.ID, r.Fork = e[34], wal.ForkNumber(e[35])
 	}
 }
