@@ -45,8 +45,14 @@ fuzz:
 		done; \
 	done
 
-bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./sdk/... ./plugins/... ./host/internal/replication
+# The benchmarks of go test, and tables of ratios against peers: see `go doc
+# ./host/internal/bench`. TABLES=waldump makes that table alone.
+TABLES ?=
+bench: setup
+ifeq ($(strip $(TABLES)),)
+	$(GO) test -run '^$$' -bench . -benchmem ./sdk/... ./plugins/... ./host/internal/replication ./host/internal/waldump
+endif
+	$(GO) run ./host/internal/bench $(TABLES)
 
 # Generated protobuf code; needs protoc (Debian: protobuf-compiler).
 proto:
