@@ -74,6 +74,6 @@ an audit trail, or programs of yours.`,
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(runCommand(), validateCommand(), pageCommand(), auditCommand(), waldumpCommand(), demoCommand(), versionCommand(), sinkCommand())
+	root.AddCommand(runCommand(), validateCommand(), pageCommand(), auditCommand(), waldumpCommand(), archiveCommand(), demoCommand(), versionCommand(), sinkCommand())
 	return root
 }
