@@ -23,11 +23,17 @@ import (
 type configFlags struct {
 	vars []string
 	log  logFlags
+	host config.Host // of the configuration that load has read last
 }
 
 func (f *configFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "set a variable of the configuration, as `NAME=VALUE`; may be repeated")
+	f.addVars(cmd)
 	f.log.add(cmd)
+}
+
+// addVars is for commands that read a configuration and write no log.
+func (f *configFlags) addVars(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "set a variable of the configuration, as `NAME=VALUE`; may be repeated")
 }
 
 // logFlags choose what the log looks like.
@@ -59,6 +65,20 @@ func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
 // load reads and checks the configuration, sinks included. Its diagnostics may
 // hold warnings where it is good.
 func (f *configFlags) load(ctx context.Context, paths []string, socketDir string, log *slog.Logger) ([]stream.Config, config.Diagnostics, error) {
+	cfg, diags, err := f.read(paths)
+	if cfg == nil {
+		return nil, diags, err
+	}
+	streams, more := plan.Make(ctx, cfg, plan.Options{Builtin: builtinSpec, Builtins: builtinNames(), SocketDir: socketDir, Log: log})
+	diags = append(append(diags, more...), checkOutside(cfg)...)
+	diags.Sort()
+	f.host = cfg.Host
+	return streams, diags, ctx.Err()
+}
+
+// read reads the configuration alone, without asking its sinks. It is nil where
+// there is nothing that can be used.
+func (f *configFlags) read(paths []string) (*config.Config, config.Diagnostics, error) {
 	vars := map[string]string{}
 	for _, v := range f.vars {
 		name, value, ok := strings.Cut(v, "=")
@@ -69,13 +89,7 @@ func (f *configFlags) load(ctx context.Context, paths []string, socketDir string
 		vars[name] = value
 	}
 	cfg, diags := config.Load(paths, config.Options{Vars: vars, Builtins: builtinNames()})
-	if cfg == nil {
-		return nil, diags, nil
-	}
-	streams, more := plan.Make(ctx, cfg, plan.Options{Builtin: builtinSpec, Builtins: builtinNames(), SocketDir: socketDir, Log: log})
-	diags = append(diags, more...)
-	diags.Sort()
-	return streams, diags, ctx.Err()
+	return cfg, diags, nil
 }
 
 // socketPrefix begins the name of the directories for sinks' sockets; the

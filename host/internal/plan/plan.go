@@ -42,8 +42,6 @@ const programPrefix = "walplex-sink-"
 // Make checks the whole configuration and makes its streams.
 func Make(ctx context.Context, cfg *config.Config, o Options) ([]stream.Config, config.Diagnostics) {
 	p := planner{cfg: cfg, o: o}
-	p.later(cfg.Host.Control, cfg.Host.ControlRange, "control")
-	p.later(cfg.Host.HTTP, cfg.Host.HTTPRange, "http")
 	var streams []stream.Config
 	for _, s := range cfg.Streams {
 		streams = append(streams, p.stream(s))
@@ -74,17 +72,6 @@ type planner struct {
 	diags config.Diagnostics
 	asks  []*ask
 	index int
-}
-
-// later warns of a setting of the host that is part of the language but does
-// nothing in this version.
-func (p *planner) later(value string, at hcl.Range, name string) {
-	if value == "" {
-		return
-	}
-	d := p.cfg.ErrorAt(at, "host."+name+" does nothing in this version", "nobody listens there yet; leave it out, or leave it for a later version")
-	d.Severity = config.Warning
-	p.diags = append(p.diags, d)
 }
 
 // ask is one sink that is to be asked for its schema.

@@ -20,6 +20,11 @@ const (
 	// RefusedInterval is the time between two tries at a server that refuses
 	// ordinary connections: each is a line in its log.
 	RefusedInterval = 5 * time.Minute
+	// MissingInterval is the time between two looks for a slot that is not there: the
+	// stream is about to make it.
+	MissingInterval = time.Second
+	// firstWait is how long the first look waits for the stream to know its server.
+	firstWait = 5 * time.Second
 	// sampleTimeout bounds connecting and asking.
 	sampleTimeout = 20 * time.Second
 )
@@ -83,20 +88,30 @@ func (w *Watcher) Status() Status {
 // Run watches until ctx ends. It fails never: what it cannot read is unknown.
 func (w *Watcher) Run(ctx context.Context) {
 	defer w.disconnect(ctx)
-	for {
-		wait := w.cfg.Interval
-		if refused := w.look(ctx); refused {
-			wait = max(wait, RefusedInterval)
-		}
-		wait += time.Duration((2*rand.Float64() - 1) * Jitter * float64(wait))
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+	for began := time.Now(); w.cfg.Standing().SystemID == 0 && time.Since(began) < firstWait; {
+		if pause(ctx, firstWait/20) != nil {
 			return
 		}
 	}
+	for {
+		wait := w.cfg.Interval
+		switch refused := w.look(ctx); {
+		case refused:
+			wait = max(wait, RefusedInterval)
+		case w.missing():
+			wait = min(wait, MissingInterval)
+		}
+		wait += time.Duration((2*rand.Float64() - 1) * Jitter * float64(wait))
+		if pause(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// missing reports whether the server has no such slot.
+func (w *Watcher) missing() bool {
+	s := w.Status()
+	return s.Known && !s.Exists
 }
 
 // look takes a sample; refused says that trying again soon is of no use.
