@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/walplex/walplex/config"
+	"github.com/walplex/walplex/host/internal/fleet"
 	"github.com/walplex/walplex/host/internal/stream"
 	"github.com/walplex/walplex/sdk/wal"
 )
@@ -44,7 +46,10 @@ the server is told, exit. A second one: exit at once.`,
 			return failed(err)
 		}
 		defer remove()
-		configs, diags, err := flags.load(cmd.Context(), args, dir, log)
+		load := func(ctx context.Context) ([]stream.Config, config.Diagnostics, error) {
+			return flags.load(ctx, args, dir, log)
+		}
+		configs, diags, err := load(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -54,12 +59,7 @@ the server is told, exit. A second one: exit at once.`,
 		if diags.HasErrors() {
 			return statusError{status: exitUsage}
 		}
-		var streams []*stream.Stream
-		for _, c := range configs {
-			c.Until = target
-			streams = append(streams, stream.New(c, log))
-		}
-		return runStreams(cmd.Context(), streams, log)
+		return runStreams(cmd.Context(), &reloader{fleet: fleet.New(target, log), load: load, log: log}, configs)
 	}
 	return cmd
 }
@@ -84,19 +84,21 @@ func parseUntil(s string) (stream.Until, error) {
 // errSecondSignal ends everything at once.
 var errSecondSignal = errors.New("ended at once by a second signal; what sinks had not flushed will be streamed again")
 
-// runStreams runs the streams side by side: what stops one does not stop the
-// others. The first signal drains them, the second ends them.
-func runStreams(ctx context.Context, streams []*stream.Stream, log *slog.Logger) error {
+// runStreams runs the streams side by side. The first SIGTERM drains them, the
+// second ends them; SIGHUP has the configuration read again.
+func runStreams(ctx context.Context, r *reloader, configs []stream.Config) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	signals := make(chan os.Signal, 2)
+	signals, hups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
+	signal.Notify(hups, syscall.SIGHUP)
+	defer signal.Stop(hups)
 	drain := make(chan struct{})
 	go func() {
 		select {
 		case sig := <-signals:
-			log.Info("stopping in order; a second signal ends at once", "signal", sig.String())
+			r.log.Info("stopping in order; a second signal ends at once", "signal", sig.String())
 			close(drain)
 		case <-ctx.Done():
 			return
@@ -107,23 +109,57 @@ func runStreams(ctx context.Context, streams []*stream.Stream, log *slog.Logger)
 		case <-ctx.Done():
 		}
 	}()
-	var wg sync.WaitGroup
-	var anyFailed atomic.Bool
-	for _, s := range streams {
-		wg.Go(func() {
-			// Logged when it happens: the other streams may go on for years.
-			if err := s.Run(ctx, drain); err != nil && ctx.Err() == nil {
-				anyFailed.Store(true)
-				log.Error("the stream has stopped", "stream", s.Status().Name, "error", err)
+	go func() {
+		for {
+			select {
+			case <-hups:
+				_, _ = r.Reload(ctx) // it has logged what became of it
+			case <-ctx.Done():
+				return
 			}
-		})
+		}
+	}()
+	err := r.fleet.Run(ctx, drain, configs)
+	if errors.Is(err, fleet.ErrFailed) {
+		return statusError{status: exitFailed} // the log has said why
 	}
-	wg.Wait()
-	switch cause := context.Cause(ctx); {
-	case cause != nil:
-		return failed(cause)
-	case anyFailed.Load():
-		return statusError{status: exitFailed}
+	return failed(err)
+}
+
+// reloader has the configuration read again.
+type reloader struct {
+	fleet *fleet.Fleet
+	load  func(context.Context) ([]stream.Config, config.Diagnostics, error)
+	log   *slog.Logger
+	mu    sync.Mutex // one at a time
+}
+
+// Reload reads the configuration again. When it is wrong nothing is changed, and
+// the error holds all that is wrong with it.
+func (r *reloader) Reload(ctx context.Context) ([]string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	what, err := r.reload(ctx)
+	switch {
+	case err != nil:
+		r.log.Error("the configuration was not taken over", "error", err)
+	case len(what) == 0:
+		r.log.Info("the configuration was read again; it is the same")
 	}
-	return nil
+	return what, err
+}
+
+func (r *reloader) reload(ctx context.Context) ([]string, error) {
+	configs, diags, err := r.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if diags.HasErrors() {
+		var text strings.Builder
+		if err := diags.WriteText(&text); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("the new configuration is wrong; nothing was changed\n%s", strings.TrimRight(text.String(), "\n"))
+	}
+	return r.fleet.Reload(ctx, configs)
 }

@@ -145,7 +145,9 @@ func (s *Stream) cameBack(ctx context.Context, id chain.SinkID) error {
 	if _, ok := s.chain.ResumeLSN(); !ok {
 		return errRewind // nobody else is there
 	}
-	if err := s.check(l, s.here.sys, s.here.history); err != nil {
+	sys := s.here.sys
+	sys.FlushLSN = max(sys.FlushLSN, s.chain.Received()) // since the session began
+	if err := s.check(l, sys, s.here.history); err != nil {
 		return s.refuse(ctx, id, err)
 	}
 	if err := s.attachOne(ctx, id, s.here); err != nil {

@@ -197,7 +197,7 @@ func (s *Stream) lost(ctx context.Context, id chain.SinkID, err error) error {
 			}
 			return err
 		}
-		s.log.Error("a sink that is not required is off until walplex is started again", "sink", cfg.Name, "error", err)
+		s.log.Error("a sink that is not required is off until walplex is reloaded or started again", "sink", cfg.Name, "error", err)
 		return nil
 	}
 	d := k.backoff.delay()

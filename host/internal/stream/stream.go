@@ -36,7 +36,7 @@ type Stream struct {
 
 	happened chan happening
 	changes  chan change
-	poked    chan struct{} // a change waits: no need to go on connecting
+	poked    chan struct{}  // a change waits: no need to go on connecting
 	done     chan struct{}  // closed when the loop is gone
 	opens    sync.WaitGroup // the goroutines that start sinks
 
