@@ -52,8 +52,11 @@ func (d *dump) walk(lsn wal.LSN) *walker {
 	if end == 0 {
 		end = unbounded
 	}
-	return newWalker(d.src, lsn&^(wal.PageSize-1), end, (d.stats || d.quiet) && d.images == nil)
+	return newWalker(d.src, lsn&^(wal.PageSize-1), end, d.headersOnly())
 }
+
+// headersOnly reports whether take needs no bytes of the records.
+func (d *dump) headersOnly() bool { return (d.stats || d.quiet) && d.images == nil }
 
 // take adds one record to c.
 func (d *dump) take(c *collected, r *wal.Record) {

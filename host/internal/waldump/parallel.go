@@ -7,9 +7,11 @@ import (
 	"github.com/walplex/walplex/sdk/wal"
 )
 
-// chunkSize is how much WAL a goroutine reads at a time, in bytes; a smaller
-// segment is a chunk.
-const chunkSize = 4 << 20
+// How much WAL a goroutine reads at a time, in bytes; a smaller segment is a chunk.
+const (
+	chunkSize   = 4 << 20 // the text of two for each goroutine is kept
+	countedSize = mapSize // where there is no text
+)
 
 // chunk is a part of the range that one goroutine reads.
 type chunk struct {
@@ -67,6 +69,9 @@ func (p *chunks) cut(ctx context.Context) {
 	defer close(p.work)
 	size := p.d.src.size
 	step := wal.LSN(min(chunkSize, uint32(size)))
+	if p.d.headersOnly() {
+		step = wal.LSN(min(countedSize, uint32(size)))
+	}
 	var present wal.SegNo
 	for from := p.d.start &^ (wal.PageSize - 1); p.d.end == 0 || from < p.d.end; {
 		if segno := size.SegNo(from); segno != present {

@@ -15,8 +15,9 @@ import (
 // Sizes of what is read at once, in bytes.
 const (
 	// mapSize is how much of a segment is mapped at a time: a multiple of any
-	// system's page, and a divisor of every segment size above it.
-	mapSize = 4 << 20
+	// system's page, and a divisor of every segment size above it. Unmapping
+	// interrupts every CPU on which a goroutine runs, so it is not less.
+	mapSize = 16 << 20
 	// readSize is what is read into memory where a file is not mapped.
 	readSize = 256 << 10
 )
