@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/walplex/walplex/config"
+	"github.com/walplex/walplex/host/internal/control"
 	"github.com/walplex/walplex/host/internal/fleet"
 	"github.com/walplex/walplex/host/internal/stream"
 	"github.com/walplex/walplex/sdk/wal"
@@ -59,7 +60,13 @@ the server is told, exit. A second one: exit at once.`,
 		if diags.HasErrors() {
 			return statusError{status: exitUsage}
 		}
-		return runStreams(cmd.Context(), &reloader{fleet: fleet.New(target, log), load: load, log: log}, configs)
+		r := &reloader{fleet: fleet.New(target, log), load: load, log: log}
+		if r.out, err = startOutside(cmd.Context(), flags.host, r.fleet.Status, r, log); err != nil {
+			return failed(err)
+		}
+		defer r.out.close(cmd.Context())
+		r.out.show(cmd.Context(), configs)
+		return runStreams(cmd.Context(), r, configs)
 	}
 	return cmd
 }
@@ -129,6 +136,7 @@ func runStreams(ctx context.Context, r *reloader, configs []stream.Config) error
 // reloader has the configuration read again.
 type reloader struct {
 	fleet *fleet.Fleet
+	out   *outside
 	load  func(context.Context) ([]stream.Config, config.Diagnostics, error)
 	log   *slog.Logger
 	mu    sync.Mutex // one at a time
@@ -159,7 +167,11 @@ func (r *reloader) reload(ctx context.Context) ([]string, error) {
 		if err := diags.WriteText(&text); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("the new configuration is wrong; nothing was changed\n%s", strings.TrimRight(text.String(), "\n"))
+		return nil, &control.InvalidError{Text: "the new configuration is wrong; nothing was changed\n" + strings.TrimRight(text.String(), "\n")}
 	}
-	return r.fleet.Reload(ctx, configs)
+	what, err := r.fleet.Reload(ctx, configs)
+	if err == nil {
+		r.out.show(ctx, configs)
+	}
+	return what, err
 }
