@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -323,10 +324,14 @@ func (h host) recv() *wire.SinkMessage {
 	return m
 }
 
-// progress wants the next message to be this progress.
+// progress wants the next message to be this progress, but for such as tell of
+// fewer blocks.
 func (h host) progress(written, flushed, applied wal.LSN, number, released uint64) {
 	h.t.Helper()
 	p := h.recv().GetProgress()
+	for p != nil && p.ReleasedBlocks < released && p.FlushNumber <= number {
+		p = h.recv().GetProgress()
+	}
 	if p == nil || wal.LSN(p.WrittenLsn) != written || wal.LSN(p.FlushedLsn) != flushed || wal.LSN(p.AppliedLsn) != applied || p.FlushNumber != number || p.ReleasedBlocks != released {
 		h.t.Errorf("progress %v, want written %d flushed %d applied %d, flush %d, %d blocks released", p, written, flushed, applied, number, released)
 	}
@@ -393,7 +398,6 @@ func TestStreamInOrder(t *testing.T) {
 		h.send(&wire.HostMessage{})                                                                            // of a newer host
 		h.block(b[2])
 		h.flush(8)
-		h.progress(e[0], 0, visible(e[0]), 0, 1)
 		h.progress(e[1], 0, visible(e[1]), 0, 2)
 		h.progress(e[1], e[1], visible(e[1]), 7, 2)
 		h.progress(e[2], e[1], visible(e[2]), 7, 3)
@@ -423,9 +427,7 @@ func TestStreamFinishesWhatItGot(t *testing.T) {
 		h.block(block)
 	}
 	h.closeSend()
-	for i := range b {
-		h.progress(e[i], 0, 0, 0, uint64(i+1))
-	}
+	h.progress(e[2], 0, 0, 0, 3)
 	h.end()
 	// The process can serve another stream, whose counts begin anew.
 	h = stream(t, within(t), c, e[0])
@@ -433,6 +435,46 @@ func TestStreamFinishesWhatItGot(t *testing.T) {
 	h.progress(e[1], 0, 0, 0, 1)
 	h.closeSend()
 	h.end()
+}
+
+// While more is queued, blocks are told of together, but not too many of them, nor
+// for too long; what comes before a flush is told before it begins.
+func TestProgressIsCollected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ss := &session{queue: make(chan *wire.HostMessage, 1), reported: time.Now(), untold: 1}
+		if !ss.due() {
+			t.Error("the last block is kept back")
+		}
+		ss.queue <- nil
+		if ss.due() {
+			t.Error("a block is told alone while more is queued")
+		}
+		if ss.untold = reportBlocks; !ss.due() {
+			t.Errorf("%d blocks are kept back", reportBlocks)
+		}
+		ss.untold = 1
+		if <-time.After(reportAfter); !ss.due() {
+			t.Errorf("a block is kept back for %s", reportAfter)
+		}
+	})
+	queued, flush := make(chan struct{}), make(chan struct{})
+	p := &probe{onWrite: func(context.Context, *Batch) error { <-queued; return nil }, onFlush: func(context.Context) error { <-flush; return nil }}
+	c := serve(t, p, RawWAL())
+	open(t, c)
+	w, b, e := threeBlocks(t)
+	h := stream(t, within(t), c, w.Options().Start)
+	for _, block := range b {
+		h.block(block)
+	}
+	h.flush(1)
+	h.heartbeat(1)
+	if hb := h.recv().GetHeartbeat(); hb.GetNumber() != 1 {
+		t.Fatalf("the heartbeat is answered by %v", hb)
+	}
+	close(queued)
+	h.progress(e[2], 0, 0, 0, 3)
+	close(flush)
+	h.progress(e[2], e[2], 0, 1, 3)
 }
 
 func TestHeartbeatsWhileWriting(t *testing.T) {

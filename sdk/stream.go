@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -16,6 +17,15 @@ import (
 // queueLimit bounds the messages that wait for the sink. Credits bound their
 // bytes; this bounds a host that ignores them.
 const queueLimit = 2048
+
+// Progress after each block would cost more than the block itself, where blocks
+// come through the shared ring: while more is queued, it is told after so many
+// blocks, or so long a time. The last block that there is, or that comes before a
+// flush, is told at once, and so is a flush.
+const (
+	reportBlocks = 8
+	reportAfter  = 10 * time.Millisecond
+)
 
 // session is one Stream call: a reader that queues what the host sends, so that
 // data arrives while the sink writes and fsyncs, and one worker that calls the
@@ -29,6 +39,9 @@ type session struct {
 
 	written, flushed, applied uint64 // LSNs
 	flushNumber, released     uint64
+
+	untold   int // blocks that were not reported yet
+	reported time.Time
 }
 
 // Stream delivers WAL to the sink.
@@ -95,7 +108,14 @@ func (ss *session) work(ctx context.Context) error {
 			if err := ss.write(ctx, x.Block); err != nil {
 				return err
 			}
+			if ss.untold++; !ss.due() {
+				continue
+			}
 		case *wire.HostMessage_Flush:
+			// It may take long, and somebody may wait for no more than written.
+			if err := ss.catchUp(); err != nil {
+				return err
+			}
 			lsn, err := ss.s.sink.Flush(ctx)
 			if err != nil {
 				return err
@@ -106,9 +126,6 @@ func (ss *session) work(ctx context.Context) error {
 				x.Epoch.OldTimeline, wal.LSN(x.Epoch.SwitchLsn), x.Epoch.NewTimeline)
 		default:
 			continue // of no concern to this sink, or of a newer host
-		}
-		if a, ok := ss.s.sink.(Applier); ok && ss.s.def.applied {
-			ss.applied = uint64(a.Applied())
 		}
 		if err := ss.report(); err != nil {
 			return err
@@ -134,7 +151,24 @@ func (ss *session) write(ctx context.Context, b *wire.Block) error {
 	return ss.batcher.Err()
 }
 
+// due reports whether the host is to be told now.
+func (ss *session) due() bool {
+	return len(ss.queue) == 0 || ss.untold >= reportBlocks || time.Since(ss.reported) >= reportAfter
+}
+
+// catchUp tells the host of the blocks that it was not told of yet.
+func (ss *session) catchUp() error {
+	if ss.untold == 0 {
+		return nil
+	}
+	return ss.report()
+}
+
 func (ss *session) report() error {
+	ss.untold, ss.reported = 0, time.Now()
+	if a, ok := ss.s.sink.(Applier); ok && ss.s.def.applied {
+		ss.applied = uint64(a.Applied())
+	}
 	return ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_Progress{Progress: &wire.Progress{
 		WrittenLsn: ss.written, FlushedLsn: ss.flushed, AppliedLsn: ss.applied,
 		FlushNumber: ss.flushNumber, ReleasedBlocks: ss.released,
