@@ -25,6 +25,7 @@ type Definition struct {
 	maxRecord int
 	applied   bool
 	reader    bool
+	rewinder  bool
 }
 
 // Option changes a Definition.
@@ -67,6 +68,10 @@ func ReportsApplied() Option { return func(d *Definition) { d.applied = true } }
 
 // KeepsWAL says that the sink implements [Reader].
 func KeepsWAL() Option { return func(d *Definition) { d.reader = true } }
+
+// Rewinds says that the sink implements [Rewinder]. Without it the sink stops with
+// a permanent error where a timeline ends.
+func Rewinds() Option { return func(d *Definition) { d.rewinder = true } }
 
 // Version is shown to people beside the sink's name. Without it, it is the
 // version of the program's main module.

@@ -33,6 +33,11 @@
 // commits synchronous transactions on the strength of it. Positions never go
 // back within one Open.
 //
+// Timelines. Where the source is promoted its WAL goes on on a new timeline, from
+// a switch point that may lie before what a sink has written already: it is told
+// by Rewind, answers its position on the new timeline, and goes on from there. A
+// sink that is no [Rewinder] is stopped there with a permanent error.
+//
 // Memory. A batch and all that is reached through it is borrowed until Write
 // returns.
 //

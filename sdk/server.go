@@ -62,6 +62,9 @@ func (s *server) Describe(context.Context, *wire.DescribeRequest) (*wire.Describ
 	if s.def.reader {
 		r.Capabilities = append(r.Capabilities, wire.CapRead)
 	}
+	if s.def.rewinder {
+		r.Capabilities = append(r.Capabilities, wire.CapRewind)
+	}
 	return r, nil
 }
 
@@ -90,6 +93,7 @@ func (s *server) Open(ctx context.Context, req *wire.OpenRequest) (*wire.OpenRes
 			SegmentSize: wal.SegmentSize(sys.GetSegmentSize()), ServerVersion: int(sys.GetServerVersion())},
 		LockWait: time.Duration(req.LockWaitMs) * time.Millisecond,
 		Filtered: req.Filtered,
+		History:  req.HistoryFile,
 		Logger:   s.log,
 	})
 	if err != nil {

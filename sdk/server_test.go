@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -228,13 +229,13 @@ func TestOpen(t *testing.T) {
 	}}
 	c := serve(t, p, Records(wal.RmgrHeap, 200))
 	in := openRequest()
-	in.Stream, in.Sink, in.LockWaitMs, in.Filtered = "main", "s", 1500, true
+	in.Stream, in.Sink, in.LockWaitMs, in.Filtered, in.HistoryFile = "main", "s", 1500, true, []byte("2\t0/1000\n")
 	r, err := c.Open(within(t), in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := OpenRequest{Stream: "main", Sink: "s", System: System{ID: 7, Timeline: 3, SegmentSize: 1 << 20, ServerVersion: 150018}, LockWait: 1500 * time.Millisecond, Filtered: true, Logger: req.Logger}
-	if *req != want || req.Logger == nil {
+	want := OpenRequest{Stream: "main", Sink: "s", System: System{ID: 7, Timeline: 3, SegmentSize: 1 << 20, ServerVersion: 150018}, LockWait: 1500 * time.Millisecond, Filtered: true, History: []byte("2\t0/1000\n"), Logger: req.Logger}
+	if !reflect.DeepEqual(*req, want) || req.Logger == nil {
 		t.Errorf("the sink is told %+v, want %+v", *req, want)
 	}
 	mask := make([]byte, 32)

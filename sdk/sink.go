@@ -45,6 +45,28 @@ type Applier interface {
 	Applied() wal.LSN
 }
 
+// Rewinder is a sink that follows a switch of timelines, as after a promotion.
+type Rewinder interface {
+	// Rewind ends the old timeline: what was written beyond e.SwitchLSN never
+	// belonged to the new one. The sink leaves that out from now on, makes its
+	// position on the new timeline durable, and answers it, for delivery to go on
+	// from there: at most e.SwitchLSN; of a sink of records the end of a record, of
+	// one of raw WAL the start of the switch point's segment, since the new timeline
+	// has that segment from its start. It comes between two Writes, and again where
+	// the sink died before it had answered.
+	Rewind(ctx context.Context, e *Epoch) (wal.LSN, error)
+}
+
+// Epoch is a switch of timelines.
+type Epoch struct {
+	OldTimeline wal.TimelineID
+	SwitchLSN   wal.LSN // where the old timeline ends and the new one begins
+	NewTimeline wal.TimelineID
+	// HistoryFile is the name of the new timeline's history file, History its bytes.
+	HistoryFile string
+	History     []byte
+}
+
 // Reader is a sink that keeps WAL and gives it back: the host serves new and
 // lagging sinks, and gaps, through it.
 type Reader interface {
@@ -73,6 +95,8 @@ type OpenRequest struct {
 	Sink     string // name of the sink in the stream
 	System   System
 	LockWait time.Duration // how long to wait for a directory's lock
+	// History is the history file of System.Timeline, empty on timeline 1.
+	History []byte
 	// Filtered says that the user gave the sink a filter: records are missing by
 	// intention. Batches cover the whole WAL all the same.
 	Filtered bool

@@ -122,8 +122,10 @@ func (ss *session) work(ctx context.Context) error {
 			}
 			ss.flushed, ss.flushNumber = uint64(lsn), x.Flush.Number
 		case *wire.HostMessage_Epoch:
-			return Permanentf("timeline %d ended at %s and timeline %d begins: this sink does not follow a switch of timelines",
-				x.Epoch.OldTimeline, wal.LSN(x.Epoch.SwitchLsn), x.Epoch.NewTimeline)
+			if err := ss.rewind(ctx, x.Epoch); err != nil {
+				return err
+			}
+			continue
 		default:
 			continue // of no concern to this sink, or of a newer host
 		}
@@ -149,6 +151,28 @@ func (ss *session) write(ctx context.Context, b *wire.Block) error {
 	ss.written = uint64(batch.To())
 	ss.released++
 	return ss.batcher.Err()
+}
+
+// rewind has the sink follow a switch of timelines. What comes after it begins
+// at the position that it answers.
+func (ss *session) rewind(ctx context.Context, e *wire.Epoch) error {
+	if err := ss.catchUp(); err != nil {
+		return err
+	}
+	r, ok := ss.s.sink.(Rewinder)
+	if !ok || !ss.s.def.rewinder {
+		return Permanentf("timeline %d ended at %s and timeline %d begins: this sink does not follow a switch of timelines; give it a new directory, or whatever it keeps its data in, to begin on the new one",
+			e.OldTimeline, wal.LSN(e.SwitchLsn), e.NewTimeline)
+	}
+	lsn, err := r.Rewind(ctx, &Epoch{OldTimeline: wal.TimelineID(e.OldTimeline), SwitchLSN: wal.LSN(e.SwitchLsn),
+		NewTimeline: wal.TimelineID(e.NewTimeline), HistoryFile: e.HistoryFileName, History: e.HistoryFile})
+	if err != nil {
+		return err
+	}
+	ss.batcher = NewBatcher(ss.s.def, lsn)
+	ss.written, ss.flushed = uint64(lsn), uint64(lsn)
+	ss.s.result.Position = wal.Position{Timeline: wal.TimelineID(e.NewTimeline), LSN: lsn}
+	return ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_EpochDone{EpochDone: &wire.EpochDone{Timeline: e.NewTimeline, Lsn: uint64(lsn)}}})
 }
 
 // due reports whether the host is to be told now.

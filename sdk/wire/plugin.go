@@ -39,6 +39,7 @@ const (
 	CapApplied = "applied" // it reports an apply position
 	CapDrain   = "drain"   // it answers Drain
 	CapRead    = "read"    // it gives WAL back
+	CapRewind  = "rewind"  // it follows a switch of timelines
 	CapRecords = "records" // it subscribes to records
 	CapRing    = "ring"    // it reads blocks in the shared ring
 	CapWAL     = "wal"     // it subscribes to raw WAL

@@ -814,7 +814,9 @@ type OpenRequest struct {
 	LockWaitMs uint32 `protobuf:"varint,6,opt,name=lock_wait_ms,json=lockWaitMs,proto3" json:"lock_wait_ms,omitempty"`
 	// The user gave the sink a filter: records are missing by intention. Positions
 	// move over them all the same.
-	Filtered      bool `protobuf:"varint,7,opt,name=filtered,proto3" json:"filtered,omitempty"`
+	Filtered bool `protobuf:"varint,7,opt,name=filtered,proto3" json:"filtered,omitempty"`
+	// The history file of system.timeline, empty on timeline 1.
+	HistoryFile   []byte `protobuf:"bytes,8,opt,name=history_file,json=historyFile,proto3" json:"history_file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -896,6 +898,13 @@ func (x *OpenRequest) GetFiltered() bool {
 		return x.Filtered
 	}
 	return false
+}
+
+func (x *OpenRequest) GetHistoryFile() []byte {
+	if x != nil {
+		return x.HistoryFile
+	}
+	return nil
 }
 
 type OpenResponse struct {
@@ -2313,7 +2322,7 @@ const file_sink_proto_rawDesc = "" +
 	"\btimeline\x18\x02 \x01(\rR\btimeline\x12!\n" +
 	"\fsegment_size\x18\x03 \x01(\rR\vsegmentSize\x12%\n" +
 	"\x0eserver_version\x18\x04 \x01(\rR\rserverVersion\x12$\n" +
-	"\x0ewal_block_size\x18\x05 \x01(\rR\fwalBlockSize\"\xe9\x01\n" +
+	"\x0ewal_block_size\x18\x05 \x01(\rR\fwalBlockSize\"\x8c\x02\n" +
 	"\vOpenRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
 	"\x04sink\x18\x02 \x01(\tR\x04sink\x12/\n" +
@@ -2325,7 +2334,8 @@ const file_sink_proto_rawDesc = "" +
 	"transports\x12 \n" +
 	"\flock_wait_ms\x18\x06 \x01(\rR\n" +
 	"lockWaitMs\x12\x1a\n" +
-	"\bfiltered\x18\a \x01(\bR\bfiltered\"\xa5\x02\n" +
+	"\bfiltered\x18\a \x01(\bR\bfiltered\x12!\n" +
+	"\fhistory_file\x18\b \x01(\fR\vhistoryFile\"\xa5\x02\n" +
 	"\fOpenResponse\x12\x15\n" +
 	"\x06is_new\x18\x01 \x01(\bR\x05isNew\x12\x1b\n" +
 	"\tsystem_id\x18\x02 \x01(\x04R\bsystemId\x12\x1a\n" +
