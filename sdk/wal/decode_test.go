@@ -323,6 +323,7 @@ func FuzzDecode(f *testing.F) {
 		checkLayout(t, r)
 		head := rec[:min(len(rec), MaxHeaderSize)]
 		again, err := decode(Version(v), head)
+		checkImageBytes(t, Version(v), head, again, err)
 		if err != nil {
 			if len(head) == len(rec) || !strings.Contains(err.Error(), "headers exceed") {
 				t.Fatalf("its head alone: %v", err)

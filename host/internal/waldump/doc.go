@@ -28,4 +28,9 @@
 //	records        | a | b | c |   d   | e | f |   g   | h |
 //	reader 1         a   b   c   d      (e): begun by reader 2?
 //	reader 2                     skipped e   f   g   h     (i)
+//
+// Statistics, and -q, need no more of a record than its header and the size of
+// its images. Where a reader is at a sound record, those that follow it in what
+// is mapped are checked and counted where they lie, without being decoded; at
+// anything out of the ordinary the reader goes on from the last one.
 package waldump
