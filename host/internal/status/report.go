@@ -210,9 +210,10 @@ func makeStream(now time.Time, s *stream.Status, p *primary.Status) Stream {
 	if p != nil {
 		v.Primary = makePrimary(p)
 	}
-	apart := s.State == stream.Reconnecting || s.State == stream.Failed
-	if apart && v.Primary != nil {
-		// Nobody else tells how far the server has gone on meanwhile.
+	told := LSN(max(s.Server, s.Received))
+	if v.Primary != nil {
+		// A server whose stream is held up, or that is not connected, goes on meanwhile
+		// and tells nobody else.
 		v.ServerLSN = max(v.ServerLSN, v.Primary.WALLSN)
 	}
 	if v.ReceivedLSN != 0 {
@@ -221,11 +222,13 @@ func makeStream(now time.Time, s *stream.Status, p *primary.Status) Stream {
 	var lag time.Duration
 	for i := range s.Sinks {
 		k := makeSink(s, &s.Sinks[i])
+		k.LagBytes += behind(v.ServerLSN, told)
 		v.Sinks = append(v.Sinks, k)
 		if k.Required {
 			lag = max(lag, s.Sinks[i].Lag)
 		}
 	}
+	apart := s.State == stream.Reconnecting || s.State == stream.Failed
 	if apart && !s.Since.IsZero() {
 		lag = max(lag, now.Sub(s.Since))
 	}

@@ -195,6 +195,17 @@ func TestNotTold(t *testing.T) {
 	}
 }
 
+// TestServerGoesOn: a server whose stream is held up tells nobody that it goes on
+// but the watch over its slot.
+func TestServerGoesOn(t *testing.T) {
+	in := well()
+	in.Streams[0].Primary.Current += 1 << 20
+	s := status.Make(in).Streams[0]
+	if s.LagBytes != 1<<20 || s.Sinks[0].LagBytes != 1<<20 || s.ServerLSN != s.Primary.WALLSN {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestHolder(t *testing.T) {
 	s := well().Streams[0].Stream
 	if h := status.Holder(&s); h != "" {
