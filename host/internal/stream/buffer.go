@@ -86,7 +86,23 @@ func (p *pool) share(bytes int64, log *slog.Logger) *ring.Ring {
 func (p *pool) get() memory {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n := len(p.slots); n > 0 && !p.closed {
+	return p.take(0)
+}
+
+// getAside is get for a block that goes to one sink beside the live stream: it
+// leaves half of the ring to the blocks that go to all.
+func (p *pool) getAside() memory {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ring == nil {
+		return p.take(0)
+	}
+	return p.take(p.ring.Slots() / 2)
+}
+
+// take gives a slot while more than so many are free. It needs mu.
+func (p *pool) take(leave int) memory {
+	if n := len(p.slots); n > leave && !p.closed {
 		s := p.slots[n-1]
 		p.slots = p.slots[:n-1]
 		return memory{p.ring.Slot(int(s) - 1), s}

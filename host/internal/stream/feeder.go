@@ -213,7 +213,7 @@ func (f *feeder) run(ctx context.Context, s *Stream, sys replication.System, at,
 		}
 		for len(p) > 0 {
 			if asm.NeedsBuffer() {
-				mem = s.pool.get()
+				mem = s.pool.getAside()
 				asm.SetBuffer(mem.bytes)
 			}
 			n, err := asm.Append(p, 0)

@@ -334,6 +334,7 @@ func (s *Stream) reopenRaw(ctx context.Context, c *corruptError) {
 func (s *Stream) endAll(cancel context.CancelFunc) {
 	cancel()
 	close(s.done)
+	defer s.pool.close()
 	for i := range s.sinks {
 		s.giveUp(chain.SinkID(i))
 	}

@@ -227,6 +227,43 @@ func TestPoolClose(t *testing.T) {
 	}
 }
 
+// A stream that has ended has given its ring back, unless somebody holds a slot.
+func TestEndClosesTheRing(t *testing.T) {
+	s := testStream()
+	s.pool.share(1, s.log)
+	m := s.pool.get()
+	s.endAll(func() {})
+	if size, _ := s.pool.usage(); size == 0 {
+		t.Error("the ring is gone while a slot is held")
+	}
+	s.pool.put(m)
+	if size, _ := s.pool.usage(); size != 0 {
+		t.Error("the ring is still there")
+	}
+}
+
+// Blocks beside the live stream leave half of the ring to those of the live one.
+func TestGetAside(t *testing.T) {
+	p := &pool{}
+	if m := p.getAside(); m.slot != 0 {
+		t.Error("a slot without a ring")
+	}
+	p.share(1, slog.New(slog.DiscardHandler))
+	for p.getAside().slot != 0 {
+		if _, used := p.usage(); used > ring.MinSlots/2*ring.SlotSize {
+			t.Fatalf("%d bytes are taken", used)
+		}
+	}
+	if _, used := p.usage(); used != ring.MinSlots/2*ring.SlotSize {
+		t.Errorf("%d bytes are taken", used)
+	}
+	for range ring.MinSlots / 2 {
+		if p.get().slot == 0 {
+			t.Error("the live stream gets no slot")
+		}
+	}
+}
+
 // Blocks are built in slots; what is small, or has outgrown its slot, is not, and
 // the slot is free. A source that ends gives back the slot that it builds in.
 func TestSourceBuildsInTheRing(t *testing.T) {
