@@ -75,6 +75,8 @@ var rules = []rule{
 		not: []string{module}, except: []string{module + "/config", module + "/sdk/wal", module + "/sdk/wire"}},
 	{from: "host/internal/chain", why: "the chain is pure: no I/O, no clock, no goroutine's lock, no log",
 		not: []string{"os", "io", "time", "log", "log/slog", "net", "sync", "context", module}, except: []string{module + "/sdk/wal"}},
+	{from: "host/internal/status", why: "a report is data: whoever makes it does the I/O",
+		not: []string{"os", "net", "log", "log/slog", "context", "github.com"}, except: []string{module}},
 }
 
 // only says that nobody but these imports what.
@@ -86,6 +88,7 @@ var only = []struct {
 	{"github.com/jackc/pgx/v5/pgconn", "one package speaks the replication protocol", []string{"host/internal/replication", "host/internal/postgres"}},
 	{"github.com/hashicorp/hcl/v2/hclsyntax", "one package parses HCL", []string{"config"}},
 	{"github.com/hashicorp/hcl/v2/hclparse", "one package parses HCL", []string{"config"}},
+	{"github.com/prometheus/client_golang/prometheus", "one package makes metrics of reports", []string{"host/internal/metrics"}},
 	{"github.com/hashicorp/go-plugin", "starting and serving sinks have one place each", []string{"host/internal/supervisor", "sdk", "sdk/wire"}},
 }
 
