@@ -5,12 +5,13 @@ import (
 
 	"github.com/walplex/walplex/config"
 	"github.com/walplex/walplex/host/internal/filter"
+	"github.com/walplex/walplex/host/internal/replication"
 	"github.com/walplex/walplex/host/internal/stream"
 	"github.com/walplex/walplex/sdk/wire"
 )
 
 // filter compiles a sink's filter into its settings.
-func (p *planner) filter(s *config.Stream, k *config.Sink, sc *stream.SinkConfig) {
+func (p *planner) filter(s *config.Stream, server replication.Config, k *config.Sink, sc *stream.SinkConfig) {
 	if k.Filter == nil {
 		return
 	}
@@ -32,6 +33,9 @@ func (p *planner) filter(s *config.Stream, k *config.Sink, sc *stream.SinkConfig
 		}
 	}
 	sc.Filter, sc.FilterText = f, k.Filter.Text
+	if f.Names() != nil {
+		sc.Filter = newNamedFilter(f, server, p.o.Log.With("stream", s.Name, "sink", k.Name))
+	}
 }
 
 // checkKind refuses settings that a sink of raw WAL cannot have. A program that

@@ -100,7 +100,7 @@ func (p *planner) stream(s *config.Stream) stream.Config {
 	}
 	for _, k := range inOrder(s.Sinks) {
 		sc := stream.SinkConfig{Name: k.Name, Required: k.Required, OnLag: stream.OnLag(k.OnLag), MaxLag: k.MaxLag, Untrusted: !k.Trusted}
-		p.filter(s, k, &sc)
+		p.filter(s, c.Server, k, &sc)
 		for _, name := range k.After {
 			sc.After = append(sc.After, slices.IndexFunc(c.Sinks, func(o stream.SinkConfig) bool { return o.Name == name }))
 		}

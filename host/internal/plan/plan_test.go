@@ -377,6 +377,12 @@ stream "main" {
 	if !trail.Filter.Match(commit) || trail.Filter.Match(insert) {
 		t.Error("the filter picks other records than it says")
 	}
+	if _, ok := count.Filter.(interface {
+		Look(context.Context) bool
+		Run(context.Context)
+	}); !ok {
+		t.Error("nobody looks the relation up that the filter names")
+	}
 	if count.Filter == nil || count.OnLag != stream.CatchUp || !count.Untrusted {
 		t.Errorf("%+v", count)
 	}
