@@ -36,7 +36,7 @@ const (
 	SlotSize = 1 << 20
 	// MinSlots and MaxSlots bound the size of a ring.
 	MinSlots = 16
-	MaxSlots = 4096
+	MaxSlots = 64 << 10
 )
 
 // Ring is the host's side. Its methods may be called from several goroutines;
