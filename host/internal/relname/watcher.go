@@ -36,8 +36,11 @@ type Catalog interface {
 	Close(ctx context.Context)
 }
 
-// Watcher keeps the names of one filter. One goroutine calls its methods.
+// Watcher keeps the names of one filter. Whoever calls a method while another
+// runs waits until that has ended: a sink that is started again may use the filter
+// of one that is just ending.
 type Watcher struct {
+	busy    chan struct{} // holds one element while a method runs
 	names   *filter.Names
 	catalog Catalog
 	log     *slog.Logger
@@ -50,7 +53,7 @@ type Watcher struct {
 // New makes a watcher of the names, which has not looked yet.
 func New(names *filter.Names, catalog Catalog, log *slog.Logger) *Watcher {
 	n := len(names.List())
-	return &Watcher{names: names, catalog: catalog, log: log, files: make([]wal.RelFileLocator, n), why: make([]string, n)}
+	return &Watcher{busy: make(chan struct{}, 1), names: names, catalog: catalog, log: log, files: make([]wal.RelFileLocator, n), why: make([]string, n)}
 }
 
 // Look looks all names up once, and logs what is new: a name that has no file, one
@@ -58,6 +61,27 @@ func New(names *filter.Names, catalog Catalog, log *slog.Logger) *Watcher {
 // logged once. Before a stream begins it makes the filter pick from the first
 // record on.
 func (w *Watcher) Look(ctx context.Context) bool {
+	if !w.begin(ctx) {
+		return false
+	}
+	defer w.end()
+	defer w.close(ctx)
+	return w.look(ctx)
+}
+
+// begin waits for the method that runs; false: ctx has ended.
+func (w *Watcher) begin(ctx context.Context) bool {
+	select {
+	case w.busy <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (w *Watcher) end() { <-w.busy }
+
+func (w *Watcher) look(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	for i, n := range w.names.List() {
@@ -102,10 +126,14 @@ func (w *Watcher) found(i int, n filter.Name, file wal.RelFileLocator, why strin
 
 // Run looks names up until ctx ends, which is all that ends it.
 func (w *Watcher) Run(ctx context.Context) {
+	if !w.begin(ctx) {
+		return
+	}
+	defer w.end()
 	defer w.close(ctx)
 	wait, settled := FirstWait, time.Now()
 	for {
-		if !w.Look(ctx) {
+		if !w.look(ctx) {
 			wait = min(2*wait, RetryWait)
 			w.close(ctx)
 		} else if time.Now().Before(settled) {

@@ -148,8 +148,19 @@ func TestRhythm(t *testing.T) {
 		if strings.Count(log.String(), "picks a relation by its file") != 2 || !strings.Contains(log.String(), "file=1663/5/200") {
 			t.Errorf("the log says\n%s", &log)
 		}
+		second := make(chan bool)
+		go func() { second <- w.Look(t.Context()) }()
+		synctest.Wait()
+		select {
+		case <-second:
+			t.Error("two look at once")
+		default:
+		}
 		cancel()
 		<-done
+		if !<-second {
+			t.Error("a look after the end of Run has failed")
+		}
 	})
 }
 
