@@ -80,7 +80,10 @@ func archiveGet(cmd *cobra.Command, o archiveget.Options) (err error) {
 	go func() {
 		select {
 		case s := <-signals:
-			cancel(killedError{s.(syscall.Signal)})
+			killed := killedError{s.(syscall.Signal)}
+			cancel(killed)
+			<-time.After(dieTimeout) // a read of a file system that hangs does not end
+			killed.die()
 		case <-ctx.Done():
 		}
 	}()
@@ -126,5 +129,6 @@ func (e killedError) die() {
 	os.Exit(128 + int(e.signal)) // as a shell says it
 }
 
-// dieTimeout is how long a signal to ourselves may take.
-const dieTimeout = 5 * time.Second
+// dieTimeout is how long may be tidied up after a signal, and how long a signal to
+// ourselves may take.
+const dieTimeout = 2 * time.Second
