@@ -102,7 +102,7 @@ type Sink struct {
 	Filter   *Filter  // nil: every record
 	OnLag    OnLag
 	MaxLag   int64 // bytes behind the stream from which OnLag applies; 0: not set
-	Trusted  bool  // may be shown what is not for it: the shared ring, all of the WAL
+	Trusted  bool  // may share memory with the host, which shows it what is not for it
 
 	Range        hcl.Range // of the block's header
 	TypeRange    hcl.Range

@@ -56,7 +56,7 @@
 //	    filter   = EXPR          # the records that it is sent; absent: all
 //	    on_lag   = "catch_up"    # when it falls behind, see below
 //	    max_lag  = "1GiB"        # how far behind that is; absent: when it would hold up the stream
-//	    trusted  = true          # false: it is shown nothing but its own records, no raw WAL and no shared memory
+//	    trusted  = true          # false: no shared memory, and nothing but the records that it subscribes to
 //	    config { … }             # what the sink's own schema says; may be left out
 //	  }
 //	}

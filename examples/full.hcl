@@ -1,5 +1,5 @@
 # Three sinks on one stream: an archive, a page cache that sees nothing which the
-# archive has not flushed, and an audit trail that may fall behind.
+# archive has not flushed, and an audit trail of some records that may fall behind.
 
 variable "dsn" {
   description = "connection string of the server, libpq's keywords or a URL"
@@ -10,6 +10,11 @@ variable "dsn" {
 variable "data" {
   description = "directory under which the sinks keep their files"
   default     = "/var/lib/walplex"
+}
+
+variable "database" {
+  description = "OID of the database whose changes are audited: SELECT oid FROM pg_database WHERE datname = …"
+  default     = 16384
 }
 
 stream "main" {
@@ -36,6 +41,15 @@ stream "main" {
 
   sink "audit" "trail" {
     required = false
+
+    # Ends of transactions, and what changes tables of one database. A relation may
+    # be named as well: record.relation == "shop.public.orders".
+    filter = record.rmgr == "Transaction" || contains(["Heap", "Heap2"], record.rmgr) && record.database == var.database
+
+    # It is served beside the stream when it falls a gigabyte behind.
+    on_lag  = "catch_up"
+    max_lag = "1GiB"
+
     config {
       directory    = "${var.data}/audit"
       rotate_bytes = "64MiB"

@@ -73,6 +73,8 @@ var rules = []rule{
 		not: []string{module}, except: []string{module + "/sdk", module + "/plugins"}},
 	{from: "config", why: "the configuration knows neither host nor sinks",
 		not: []string{module}, except: []string{module + "/config", module + "/sdk/wal", module + "/sdk/wire"}},
+	{from: "host/internal/filter", why: "filters are pure: no I/O, no clock, no lock, no log",
+		not: []string{"os", "io", "time", "log", "log/slog", "net", "sync", "context", module}, except: []string{"sync/atomic", module + "/sdk/wal", module + "/config"}},
 	{from: "host/internal/chain", why: "the chain is pure: no I/O, no clock, no goroutine's lock, no log",
 		not: []string{"os", "io", "time", "log", "log/slog", "net", "sync", "context", module}, except: []string{module + "/sdk/wal"}},
 	{from: "host/internal/status", why: "a report is data: whoever makes it does the I/O",

@@ -38,7 +38,7 @@ func (p *planner) filter(s *config.Stream, server replication.Config, k *config.
 	}
 }
 
-// checkKind refuses settings that a sink of raw WAL cannot have. A program that
+// checkKind looks at settings that mean nothing, or less, to a sink of raw WAL. A program that
 // does not say what it subscribes to is taken at its word at Open.
 func (p *planner) checkKind(a *ask, capabilities []string) config.Diagnostics {
 	if !slices.Contains(capabilities, wire.CapWAL) || slices.Contains(capabilities, wire.CapRecords) {
@@ -50,8 +50,10 @@ func (p *planner) checkKind(a *ask, capabilities []string) config.Diagnostics {
 			"leave the filter out, or give it to a sink that takes records"))
 	}
 	if !a.of.Trusted {
-		diags = append(diags, p.cfg.ErrorAt(a.of.TrustedRange, "a sink of type \""+a.of.Type+"\" takes raw WAL, which only a trusted one is shown",
-			"raw WAL is the WAL of every database: say trusted = true if the program may see it"))
+		d := p.cfg.ErrorAt(a.of.TrustedRange, "a sink of type \""+a.of.Type+"\" takes raw WAL, all of which it is shown",
+			"trusted = false only keeps it out of the memory that sinks share: raw WAL is the WAL of every database")
+		d.Severity = config.Warning
+		diags = append(diags, d)
 	}
 	return diags
 }

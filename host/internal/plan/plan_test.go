@@ -290,7 +290,7 @@ func TestProblems(t *testing.T) {
 		{"two streams", sinks("  sink \"audit\" \"a\" {\n    config { directory = \"bad\" }\n  }\n") + "stream \"other\" {\n  postgres { dsn = \"host=/x\" }\n  sink \"audit\" \"a\" {\n    config { directory = \"bad\" }\n  }\n}\n", []string{
 			"main.hcl:4,26: error: Bad directory", "main.hcl:10,26: error: Bad directory"}, ""},
 		{"filter of raw WAL", sinks("  sink \"segment_file\" \"a\" {\n    trusted = false\n    filter  = record.xid == 5\n    config { directory = \"x\" }\n  }\n"), []string{
-			`main.hcl:4,15: error: a sink of type "segment_file" takes raw WAL, which only a trusted one is shown`, `main.hcl:5,15: error: filter: a sink of type "segment_file" takes raw WAL`}, ""},
+			`main.hcl:4,15: warning: a sink of type "segment_file" takes raw WAL, all of which it is shown`, `main.hcl:5,15: error: filter: a sink of type "segment_file" takes raw WAL`}, ""},
 		{"filter with wrong type", sinks("  sink \"audit\" \"a\" {\n    filter = record.xid == \"a\"\n    config { directory = \"x\" }\n  }\n"), []string{
 			`main.hcl:4,28: error: filter: record.xid is a number, "a" is text`, `4 |     filter = record.xid == "a"`}, ""},
 		{"filter that picks nothing", sinks("  sink \"audit\" \"a\" {\n    filter = record.rmgr == \"Heap\" && record.operation == \"COMMIT\"\n    config { directory = \"x\" }\n  }\n"), []string{
