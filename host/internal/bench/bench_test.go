@@ -40,6 +40,31 @@ func TestPairs(t *testing.T) {
 	}
 }
 
+// TestQuietPairs: of pairs as many count as were asked for, and no more than a
+// bounded number is made.
+func TestQuietPairs(t *testing.T) {
+	runs := 0
+	one := func(context.Context) (cost, error) { runs++; return cost{elapsed: 1, cpu: time.Hour}, nil }
+	all, others, err := quietPairs(t.Context(), 5, one, one)
+	if err != nil || len(all) != 5 || others != 0 || runs != 2+2*5 { // all CPU time was ours
+		t.Errorf("%d pairs of %d runs, others %v, %v", len(all), runs, others, err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	const stat = "cpu  100 1 20 5000 7 2 3 4 0 0\ncpu0 50 0 10 2500 3 1 1 2 0 0\ncpu1 50 1 10 2500 4 1 2 2 0 0\nintr 5 6 7 8 9 10 11 12 13\n"
+	u := parseUsage(stat)
+	if want := (usage{busy: 1300 * time.Millisecond, cpus: 2}); u != want {
+		t.Errorf("%+v, want %+v", u, want)
+	}
+	if got := u.othersSince(usage{busy: 300 * time.Millisecond, cpus: 2}, 500*time.Millisecond, time.Second); got != 0.25 {
+		t.Errorf("others took %v", got)
+	}
+	if got := (usage{}).othersSince(usage{}, time.Second, time.Second); got != 0 {
+		t.Errorf("where the system says nothing, others took %v", got)
+	}
+}
+
 // TestMeasure takes a process that works, one that fails, and one that prints
 // something else.
 func TestMeasure(t *testing.T) {

@@ -9,6 +9,7 @@
 //	walplex        the path of a walplex built from this tree
 //	pairs          runs of ours and of the peer in turn, see below
 //	server         a throwaway PostgreSQL server, and pgbench's load on it
+//	quietPairs     pairs that others disturbed least, where no server is at work
 //	measure        what a process cost: time elapsed, CPU, memory
 //
 // # Method
@@ -19,6 +20,11 @@
 // pair, and the table has the median of these, not the ratio of two medians. Both
 // do the same work on the same data, which the page cache holds. CPU is user and
 // system time of the process and of its children that it waited for.
+//
+// Where ours and the peer do all the work themselves, pairs during which other
+// processes took CPU time are made again, a few times, and the table says how
+// much others took of the CPUs in the worst pair that counts. Above a few per
+// cent, times elapsed say little, and of CPU time still something.
 //
 // What a table says is only as good as the machine, which stands above it.
 package main

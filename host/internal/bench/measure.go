@@ -56,25 +56,28 @@ type pair struct{ ours, peer cost }
 func pairs(ctx context.Context, n int, ours, peer run) ([]pair, error) {
 	var all []pair
 	for i := range n + 1 {
-		var p pair
-		order := []struct {
-			run run
-			to  *cost
-		}{{ours, &p.ours}, {peer, &p.peer}}
-		if i%2 == 1 {
-			slices.Reverse(order)
-		}
-		for _, o := range order {
-			var err error
-			if *o.to, err = o.run(ctx); err != nil {
-				return nil, err
-			}
+		p, err := onePair(ctx, i%2 == 0, ours, peer)
+		if err != nil {
+			return nil, err
 		}
 		if i > 0 {
 			all = append(all, p)
 		}
 	}
 	return all, nil
+}
+
+func onePair(ctx context.Context, oursFirst bool, ours, peer run) (p pair, err error) {
+	if oursFirst {
+		p.ours, err = ours(ctx)
+	}
+	if err == nil {
+		p.peer, err = peer(ctx)
+	}
+	if err == nil && !oursFirst {
+		p.ours, err = ours(ctx)
+	}
+	return p, err
 }
 
 // median of what a function says of each pair; with an even number of them, the

@@ -56,7 +56,7 @@ func waldumpTable(ctx context.Context, b *bench) (_ *report, err error) {
 	r := &report{
 		title:   "walplex waldump against pg_waldump",
 		method:  fmt.Sprintf("%.2f GB of WAL in 16 MB segments: pgbench's tables at scale %d, then its own script with a checkpoint every %d transactions, so that page images make up about half. Both read the same segments from the page cache and write to /dev/null; their outputs are equal byte for byte (checked before).", d.volume/1e9, waldumpScale, 4*waldumpRound),
-		columns: []string{"output", "goroutines", "walplex", "pg_waldump", "walplex, throughput", "**times as fast**", "pg_waldump's CPU time ÷ walplex's"},
+		columns: []string{"output", "goroutines", "walplex", "pg_waldump", "walplex, throughput", "**times as fast**", "pg_waldump's CPU time ÷ walplex's", "others' share of the CPUs, at most"},
 	}
 	for _, row := range []struct{ name, option string }{{"statistics (`--stats`)", "--stats"}, {"text", ""}} {
 		for jobs := 1; jobs <= 2; jobs++ {
@@ -88,7 +88,7 @@ func (d *dumps) row(ctx context.Context, b *bench, option string, jobs int) ([]s
 	if err := sameOutput(exec.CommandContext(ctx, d.walplex, ours...), exec.CommandContext(ctx, d.peer, theirs...)); err != nil {
 		return nil, err
 	}
-	all, err := pairs(ctx, b.n, program(d.walplex, ours...), program(d.peer, theirs...))
+	all, others, err := quietPairs(ctx, b.n, program(d.walplex, ours...), program(d.peer, theirs...))
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +98,7 @@ func (d *dumps) row(ctx context.Context, b *bench, option string, jobs int) ([]s
 		fmt.Sprintf("%.0f MB/s", d.volume/waldumpMB/median(all, oursElapsed)),
 		fmt.Sprintf("**%.2f**", median(all, faster)),
 		fmt.Sprintf("%.2f", median(all, cpuSaved)),
+		fmt.Sprintf("%.0f %%", 100*others),
 	}, nil
 }
 
