@@ -83,8 +83,8 @@ func (c *Chain) serveAside(dst []Action, id SinkID) []Action {
 		s.offered = nil
 		dst = append(dst, s.take(id, b), Action{Kind: Release, Block: b.ID})
 	}
-	if c.received == 0 {
-		return dst // there is no live stream yet
+	if c.received == 0 || s.timeline != c.timeline {
+		return dst // there is no live stream yet, or it is of another timeline: see Rewound
 	}
 	if at := s.resume(); at > c.received {
 		// The source was restarted before it: it waits for the live stream, from which

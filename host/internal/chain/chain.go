@@ -86,20 +86,21 @@ type sinkState struct {
 	flushAsked    wal.LSN // next when the last flush was asked for
 	used          bool
 
-	aside   bool
-	source  SinkID  // whose flushed WAL it is served from while aside, NoSink: another source
-	limit   wal.LSN // aside: up to where it is served; the end of a live block when it was set
-	joining bool    // aside: the live blocks behind limit are kept for it
-	offered *Block  // aside: the block that it has not been sent yet
-	gone    bool    // removed for good
+	timeline wal.TimelineID // of what it is sent
+	aside    bool
+	source   SinkID  // whose flushed WAL it is served from while aside, NoSink: another source
+	limit    wal.LSN // aside: up to where it is served; the end of a live block when it was set
+	joining  bool    // aside: the live blocks behind limit are kept for it
+	offered  *Block  // aside: the block that it has not been sent yet
+	gone     bool    // removed for good
 }
 
 // live reports whether the sink is served by the live stream.
-func (s *sinkState) live() bool { return s.attached && !s.aside }
+func (c *Chain) live(s *sinkState) bool { return s.attached && !s.aside && s.timeline == c.timeline }
 
 // keeps reports whether the live block that ends at end is kept for the sink.
-func (s *sinkState) keeps(end wal.LSN) bool {
-	return s.attached && s.next < end && (!s.aside || s.joining && s.limit < end)
+func (c *Chain) keeps(s *sinkState, end wal.LSN) bool {
+	return s.next < end && (c.live(s) || s.attached && s.aside && s.joining && s.limit < end)
 }
 
 // Chain is the state of one stream's delivery.
@@ -109,8 +110,9 @@ type Chain struct {
 	segment wal.SegmentSize
 	slot    bool
 
-	start    wal.LSN // from where the source is read since the last restart
-	blocks   []Block // held, contiguous
+	timeline wal.TimelineID // of the live blocks
+	start    wal.LSN        // from where the source is read since the last restart
+	blocks   []Block        // held, contiguous
 	held     int64
 	received wal.LSN // end of the last block received
 	idle     bool    // the source has nothing more at this moment
@@ -148,7 +150,7 @@ func (c *Chain) Subscribe(id SinkID, records, applied bool) {
 // or begins there when it is new.
 func (c *Chain) Attach(id SinkID, at wal.LSN, isNew bool) {
 	s := &c.sinks[id]
-	*s = sinkState{Sink: s.Sink, sizes: s.sizes[:0], attached: true, used: true, next: at, recNext: at, flushAsked: at,
+	*s = sinkState{Sink: s.Sink, timeline: s.timeline, sizes: s.sizes[:0], attached: true, used: true, next: at, recNext: at, flushAsked: at,
 		written: at, flushed: at, applied: at, source: NoSink}
 	if isNew {
 		s.begin = at
@@ -219,7 +221,7 @@ func (c *Chain) ResumeRequired() (lsn wal.LSN, ok bool) { return c.resume(true) 
 
 func (c *Chain) resume(required bool) (lsn wal.LSN, ok bool) {
 	for i := range c.sinks {
-		if s := &c.sinks[i]; s.live() && (s.Required || !required) {
+		if s := &c.sinks[i]; c.live(s) && (s.Required || !required) {
 			if at := s.resume(); !ok || at < lsn {
 				lsn, ok = at, true
 			}
@@ -244,7 +246,7 @@ func (c *Chain) MustRewind() bool {
 		oldest = c.blocks[0].Start
 	}
 	for i := range c.sinks {
-		if s := &c.sinks[i]; s.live() && s.next < oldest {
+		if s := &c.sinks[i]; c.live(s) && s.next < oldest {
 			return true
 		}
 	}
@@ -267,7 +269,7 @@ func (c *Chain) Blocking() (id SinkID, ok bool) {
 		return 0, false
 	}
 	for i := range c.sinks {
-		if s := &c.sinks[i]; s.keeps(c.blocks[0].End) && c.afterFlushed(s, c.blocks[0].End) {
+		if s := &c.sinks[i]; c.keeps(s, c.blocks[0].End) && c.afterFlushed(s, c.blocks[0].End) {
 			return SinkID(i), true
 		}
 	}

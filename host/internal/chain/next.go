@@ -47,7 +47,7 @@ func (c *Chain) Next(dst []Action) []Action {
 // deliver sends the sink all that it may have.
 func (c *Chain) deliver(dst []Action, id SinkID) []Action {
 	s := &c.sinks[id]
-	if !s.live() {
+	if !c.live(s) {
 		return dst
 	}
 	for i := range c.blocks {
@@ -101,7 +101,7 @@ func (c *Chain) release(dst []Action) []Action {
 	for len(c.blocks) > 0 {
 		b := &c.blocks[0]
 		for i := range c.sinks {
-			if c.sinks[i].keeps(b.End) {
+			if c.keeps(&c.sinks[i], b.End) {
 				return dst
 			}
 		}

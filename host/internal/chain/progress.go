@@ -157,12 +157,23 @@ func (c *Chain) Reached(lsn wal.LSN) bool {
 // or, when it is aside, all that it was sent.
 func (c *Chain) AllFlushed() bool { return len(c.Lagging()) == 0 }
 
+// LiveFlushed reports whether every sink that is served by the live stream has
+// flushed all that was received.
+func (c *Chain) LiveFlushed() bool {
+	for i := range c.sinks {
+		if s := &c.sinks[i]; c.live(s) && flushedThrough(s) < c.received {
+			return false
+		}
+	}
+	return true
+}
+
 // Lagging are the attached sinks of which AllFlushed does not hold.
 func (c *Chain) Lagging() []SinkID {
 	var ids []SinkID
 	for i := range c.sinks {
 		s, end := &c.sinks[i], c.received
-		if s.aside {
+		if !c.live(s) {
 			end = s.resume()
 		}
 		if s.attached && flushedThrough(s) < end {

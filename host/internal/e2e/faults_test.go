@@ -129,28 +129,6 @@ func TestOtherSystem(t *testing.T) {
 	}
 }
 
-// TestTimelineSwitch: a source that is promoted stops the stream, also across a
-// restart of the host.
-func TestTimelineSwitch(t *testing.T) {
-	c := server(t)
-	s := pgtest.Standby(t, c)
-	d := newDirs(t)
-	conf := d.write(archiveOnly, s.DSN())
-	h := start(t, "run", conf)
-	h.says("caught up", 1)
-	if err := s.Promote(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	pgtest.Exec(t, s, "CREATE TABLE x (a int)")
-	h.wants(1, "timeline")
-	start(t, "run", conf).wants(1, "was promoted")
-	for _, name := range strings.Fields(list(t, d.path("archive"))) {
-		if strings.HasPrefix(name, "00000002") {
-			t.Errorf("%s was written", name)
-		}
-	}
-}
-
 // TestCorruptRecord: a flipped byte in the server's WAL stops the stream at the
 // record, in xlogreader's words. What comes before it is archived.
 func TestCorruptRecord(t *testing.T) {

@@ -42,7 +42,7 @@ type feedSource interface {
 	// next answers the WAL that follows, of which at least a byte lies before to,
 	// and nothing at or after it. It is borrowed until the next call.
 	next(ctx context.Context, to wal.LSN) ([]byte, error)
-	close()
+	close(ctx context.Context)
 }
 
 // startFeeder starts to serve a sink that is aside, after a delay.
@@ -51,14 +51,15 @@ func (s *Stream) startFeeder(ctx context.Context, id, source chain.SinkID, delay
 	f := &feeder{sink: id, source: source, name: "the server", more: make(chan struct{}, 1), taken: make(chan struct{}, 1), cancel: cancel}
 	var open func(ctx context.Context, start wal.LSN) (feedSource, error)
 	if source == chain.NoSink {
-		open = s.serverFeed()
+		open = s.serverFeed(s.sinks[id].timeline)
 	} else {
 		f.name = "sink " + s.cfg.Sinks[source].Name
-		open = s.sinks[source].life.openFeed(s.system().Timeline)
+		open = s.sinks[source].life.openFeed(s.sinks[id].timeline)
 	}
 	s.sinks[id].feed = f
 	at, _ := s.chain.FeedFrom(id)
 	sys, skip := s.system(), s.chain.Positions(id).Sent
+	sys.Timeline = s.sinks[id].timeline
 	s.opens.Go(func() {
 		err := ctx.Err()
 		if wait(ctx, delay) {
@@ -106,7 +107,7 @@ func (s *Stream) stopFeeders() {
 func (s *Stream) feedOn() {
 	for i := range s.sinks {
 		f, id := s.sinks[i].feed, chain.SinkID(i)
-		if f == nil {
+		if f == nil || s.limitAside(id) {
 			continue
 		}
 		if _, to := s.chain.FeedFrom(id); uint64(to) > f.upTo.Load() {
@@ -198,7 +199,7 @@ func (f *feeder) run(ctx context.Context, s *Stream, sys replication.System, at,
 	if err != nil {
 		return err
 	}
-	defer src.close()
+	defer src.close(context.WithoutCancel(ctx))
 	reader := xlogreader.New(start, xlogreader.Options{SystemID: sys.SystemID, SegmentSize: sys.SegmentSize, Timeline: sys.Timeline, MaxWhole: wire.MaxWhole})
 	asm := wire.NewAssembler(reader, sys.Timeline, start)
 	var mem memory
@@ -290,14 +291,14 @@ func (f *sinkFeed) next(ctx context.Context, to wal.LSN) ([]byte, error) {
 			call, f.cancel = context.WithCancel(ctx)
 			st, err := f.client.Read(call, &wire.ReadRequest{Timeline: uint32(f.timeline), FromLsn: uint64(f.pos), ToLsn: uint64(to)})
 			if err != nil {
-				f.close()
+				f.close(ctx)
 				return nil, readError(err)
 			}
 			f.stream, f.to = st, to
 		}
 		m, err := f.stream.Recv()
 		if errors.Is(err, io.EOF) && f.pos == f.to && f.pos < to {
-			f.close()
+			f.close(ctx)
 			continue
 		}
 		if errors.Is(err, io.EOF) {
@@ -314,7 +315,7 @@ func (f *sinkFeed) next(ctx context.Context, to wal.LSN) ([]byte, error) {
 	}
 }
 
-func (f *sinkFeed) close() {
+func (f *sinkFeed) close(context.Context) {
 	if f.cancel != nil {
 		f.cancel()
 	}
@@ -338,32 +339,32 @@ type serverFeed struct {
 	pos     wal.LSN // of pending's first byte
 }
 
-func (s *Stream) serverFeed() func(context.Context, wal.LSN) (feedSource, error) {
+func (s *Stream) serverFeed(tli wal.TimelineID) func(context.Context, wal.LSN) (feedSource, error) {
 	want, dial := s.system(), dialer(s.cfg.Server, s.cfg.Archive)
 	return func(ctx context.Context, start wal.LSN) (feedSource, error) {
 		conn, err := dial(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return openServerFeed(ctx, conn, want, start)
+		return openServerFeed(ctx, conn, want.SystemID, tli, start)
 	}
 }
 
-func openServerFeed(ctx context.Context, conn origin, want replication.System, start wal.LSN) (feedSource, error) {
+func openServerFeed(ctx context.Context, conn origin, systemID uint64, tli wal.TimelineID, start wal.LSN) (feedSource, error) {
 	f := &serverFeed{conn: conn, pos: start}
 	sys, err := conn.IdentifySystem(ctx)
-	if err == nil && (sys.SystemID != want.SystemID || sys.Timeline != want.Timeline) {
-		err = fmt.Errorf("the server is now cluster %d on timeline %d, the stream's is %d on timeline %d", sys.SystemID, sys.Timeline, want.SystemID, want.Timeline)
+	if err == nil && (sys.SystemID != systemID || sys.Timeline < tli) {
+		err = fmt.Errorf("the server is now cluster %d on timeline %d, WAL of cluster %d on timeline %d is needed", sys.SystemID, sys.Timeline, systemID, tli)
 	}
 	if err == nil {
 		var sw *replication.TimelineSwitch
-		sw, err = conn.StartPhysical(ctx, replication.StartOptions{LSN: start, Timeline: want.Timeline})
+		sw, err = conn.StartPhysical(ctx, replication.StartOptions{LSN: start, Timeline: tli})
 		if err == nil && sw != nil {
-			err = switchFault(sys, sw)
+			err = fmt.Errorf("timeline %d has ended at %s, before WAL that is needed from %s on", tli, sw.SwitchLSN, start)
 		}
 	}
 	if err != nil {
-		f.close()
+		f.close(ctx)
 		return nil, err
 	}
 	return f, nil
@@ -405,8 +406,8 @@ func (f *serverFeed) next(ctx context.Context, to wal.LSN) ([]byte, error) {
 	return p, nil
 }
 
-func (f *serverFeed) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func (f *serverFeed) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	_ = f.conn.Close(ctx)
 }

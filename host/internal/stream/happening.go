@@ -6,16 +6,17 @@ import (
 )
 
 // happening is what the sinks' goroutines tell the loop: exactly one of opened,
-// ended, progress, failed and feeder.
+// ended, progress, switched, failed and feeder.
 type happening struct {
 	sink       chain.SinkID
 	generation int // of the sink's settings, with opened and failed
 	life       *life
-	opened     bool           // the process runs and the sink has answered its position
-	ended      bool           // the life is over; err says why, nil when it was drained
-	failed     bool           // it could not be opened; err says why
-	progress   *wire.Progress // it reported
-	feeder     *feeder        // has a block for the sink, or has failed with err
+	opened     bool            // the process runs and the sink has answered its position
+	ended      bool            // the life is over; err says why, nil when it was drained
+	failed     bool            // it could not be opened; err says why
+	progress   *wire.Progress  // it reported
+	switched   *wire.EpochDone // it follows a switch of timelines
+	feeder     *feeder         // has a block for the sink, or has failed with err
 	block      *buffer
 	err        error
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -92,6 +91,7 @@ func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig) error {
 		LockWaitMs: uint32(l.times.LockWait / time.Millisecond),
 		System: &wire.System{SystemId: sys.SystemID, Timeline: uint32(sys.Timeline), SegmentSize: uint32(sys.SegmentSize),
 			ServerVersion: uint32(sys.ServerVersion), WalBlockSize: wal.PageSize},
+		HistoryFile: s.historyFile(sys.Timeline).content,
 	})
 	if err != nil {
 		return l.openError(err)
@@ -101,7 +101,7 @@ func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig) error {
 	}
 	l.opened = opened{name: cfg.Name, required: cfg.Required, records: !l.wal, isNew: res.IsNew, systemID: res.SystemId,
 		position: wal.Position{Timeline: wal.TimelineID(res.Timeline), LSN: wal.LSN(res.Lsn)},
-		applied:  slices.Contains(l.proc.Describe().Capabilities, wire.CapApplied)}
+		applied:  l.can(wire.CapApplied), rewinds: l.can(wire.CapRewind)}
 	return nil
 }
 
@@ -232,6 +232,12 @@ func (l *life) listen(ctx context.Context, out chan<- happening) error {
 			l.borrowed.giveBack(x.Progress.ReleasedBlocks)
 			select {
 			case out <- happening{sink: l.id, life: l, progress: x.Progress}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case *wire.SinkMessage_EpochDone:
+			select {
+			case out <- happening{sink: l.id, life: l, switched: x.EpochDone}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}

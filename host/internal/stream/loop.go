@@ -19,8 +19,9 @@ type loop struct {
 	conn     origin
 	sys      replication.System
 	arrivals chan arrival
-	stopping bool // no more WAL is taken; sinks flush what they have
-	late     bool // they did not in time
+	stopping bool         // no more WAL is taken; sinks flush what they have
+	late     bool         // they did not in time
+	switched *switchError // the timeline has ended; sinks flush what they have
 	deadline <-chan time.Time
 }
 
@@ -34,7 +35,7 @@ func (s *Stream) startPhysical(ctx context.Context, conn origin, sys replication
 	start := sys.SegmentSize.Start(resume)
 	sw, err := conn.StartPhysical(ctx, replication.StartOptions{Slot: s.cfg.Slot, LSN: start, Timeline: sys.Timeline})
 	if err == nil && sw != nil {
-		err = switchFault(sys, sw)
+		err = &switchError{*sw}
 	}
 	return start, err
 }
@@ -112,7 +113,7 @@ func (l *loop) run(ctx context.Context, drain <-chan struct{}) error {
 			return err
 		}
 		arrivals := l.arrivals
-		if l.stopping || !s.chain.CanReceive() {
+		if l.stopping || l.switched != nil || !s.chain.CanReceive() {
 			arrivals = nil
 		}
 		blocked := l.blockedBy()
@@ -136,6 +137,10 @@ func (l *loop) run(ctx context.Context, drain <-chan struct{}) error {
 			s.log.Info("stopping: sinks flush what they have", "received", s.chain.Received())
 			l.stop()
 		case <-l.deadline:
+			if l.switched != nil && !l.stopping {
+				err = l.leaveUnflushed(ctx)
+				break
+			}
 			l.late = true
 			return nil
 		case <-ctx.Done():
@@ -172,6 +177,8 @@ func (l *loop) ended() (bool, error) {
 	switch {
 	case l.stopping:
 		return s.chain.AllFlushed(), nil
+	case l.switched != nil && s.chain.LiveFlushed():
+		return false, l.switched
 	case s.chain.MaySkip():
 		return false, errRewind
 	case !s.caughtUp() && s.chain.Received() >= l.sys.FlushLSN:
@@ -284,6 +291,9 @@ func checkBoundary(b *buffer, a chain.Action, life *life) error {
 func (l *loop) report(ctx context.Context, always bool) error {
 	s := l.s
 	f := s.chain.Feedback()
+	if l.switched != nil {
+		return nil // the server has ended the stream
+	}
 	st := replication.Status{Write: f.Write, Flush: f.Flush, Apply: f.Apply}
 	if !always && st.Flush == s.reported.Flush && st.Apply == s.reported.Apply {
 		return nil
@@ -341,14 +351,13 @@ func (l *loop) serverEnded(ctx context.Context) error {
 		return err
 	}
 	if sw != nil {
-		return switchFault(l.sys, sw)
+		// The sinks flush what they have before they are told.
+		l.switched = &switchError{*sw}
+		l.s.chain.Finish()
+		l.deadline = time.After(l.s.cfg.Times.Drain)
+		return nil
 	}
 	return errors.New("the server has ended the stream")
-}
-
-func switchFault(sys replication.System, sw *replication.TimelineSwitch) error {
-	return faultf("timeline %d has ended at %s and the server goes on with timeline %d: it was promoted. This version does not follow a switch of timelines. "+
-		"What the sinks hold is valid; WAL beyond %s on timeline %d never belonged to the new timeline", sys.Timeline, sw.SwitchLSN, sw.NextTimeline, sw.SwitchLSN, sys.Timeline)
 }
 
 // endCopy ends the replication in order; a server that does not answer is left.
@@ -365,6 +374,8 @@ func (l *loop) finish(ctx context.Context) error {
 	s := l.s
 	if err := l.report(ctx, true); err != nil {
 		s.log.Warn("the final status could not be sent; the server keeps WAL from the last one on", "error", err)
+	} else if l.switched != nil {
+		s.log.Debug("the server has ended the stream already")
 	} else if err := l.endCopy(ctx); err != nil {
 		s.log.Warn("the stream was not closed in order", "error", err)
 	}
@@ -395,6 +406,23 @@ func (l *loop) leaveLate() error {
 		}
 	}
 	return errors.Join(all...)
+}
+
+// leaveUnflushed gives up the live sinks that have not flushed the end of the
+// timeline in time: they are opened again, and come to the switch later.
+func (l *loop) leaveUnflushed(ctx context.Context) error {
+	s := l.s
+	l.deadline = nil
+	for _, id := range s.chain.Lagging() {
+		if s.chain.Positions(id).Aside {
+			continue
+		}
+		s.giveUp(id)
+		if err := s.lost(ctx, id, fmt.Errorf("sink %q did not flush the end of its timeline within %s", s.cfg.Sinks[id].Name, s.cfg.Times.Drain)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // drainSinks ends every sink in order, all at the same time.

@@ -144,6 +144,8 @@ func (s *Stream) heard(ctx context.Context, h happening) error {
 		return s.lost(ctx, h.sink, h.err)
 	case h.progress != nil:
 		return s.progress(ctx, h)
+	case h.switched != nil:
+		return s.switched(ctx, h.sink, h.switched)
 	}
 	return nil
 }
@@ -169,6 +171,7 @@ func (s *Stream) progress(ctx context.Context, h happening) error {
 // giveUp ends a life that is not to go on.
 func (s *Stream) giveUp(id chain.SinkID) {
 	s.stopFeeder(id)
+	s.sinks[id].switching = nil
 	if k := &s.sinks[id]; k.life != nil {
 		k.life.end()
 		k.life = nil
@@ -229,6 +232,7 @@ func (s *Stream) attach(ctx context.Context, here *session) error {
 		// began before.
 		s.from = startFrom(all, here.slot, s.cfg.Start, here.sys.FlushLSN)
 	}
+	s.chooseTimeline(here)
 	for i := range s.sinks {
 		if err := s.attachOne(ctx, chain.SinkID(i), here); err != nil {
 			return err
@@ -249,14 +253,19 @@ func (s *Stream) attachOne(ctx context.Context, id chain.SinkID, here *session) 
 		k.begin = s.from
 	}
 	at := beginOf(l.opened, k.begin, here.sys.SegmentSize)
-	if err := l.begin(ctx, here.sys.Timeline, at, s.happened); err != nil {
+	k.timeline, k.switching = s.timeline, nil
+	if !l.opened.isNew {
+		k.timeline = l.opened.position.Timeline
+	}
+	if err := l.begin(ctx, k.timeline, at, s.happened); err != nil {
 		s.giveUp(id)
 		return s.lost(ctx, id, err)
 	}
 	s.chain.Subscribe(id, l.opened.records, l.opened.applied)
+	s.chain.SetTimeline(id, k.timeline)
 	s.chain.Attach(id, at, l.opened.isNew)
 	k.best = max(k.best, at)
-	s.log.Info("sink attached", "sink", l.name, "new", l.opened.isNew, "position", at, "pid", l.proc.PID())
+	s.log.Info("sink attached", "sink", l.name, "new", l.opened.isNew, "position", at, "timeline", k.timeline, "pid", l.proc.PID())
 	return nil
 }
 
@@ -264,11 +273,19 @@ func (s *Stream) attachOne(ctx context.Context, id chain.SinkID, here *session) 
 func (s *Stream) check(l *life, sys replication.System, history wal.History) error {
 	switch {
 	case s.chain.Attached(l.id): // it holds this cluster's WAL: see sameSystem
+		at := s.sinks[l.id].timeline
+		if _, ok := history.SwitchPoint(at); !ok {
+			return faultf("sink %q is on timeline %d, which is not in the history of the server (timeline %d): the two have diverged. "+
+				"Connect to the server whose WAL this is, or give the sink a new directory", l.name, at, sys.Timeline)
+		}
+		if at < sys.Timeline {
+			return nil
+		}
 		return checkAhead(l.name, s.chain.Positions(l.id).Sent, sys)
 	case l.opened.isNew:
 		return nil
 	}
-	if err := checkIdentity(l.opened, sys, history); err != nil {
+	if err := checkIdentity(l.opened, sys, history); err != nil || l.opened.position.Timeline < sys.Timeline {
 		return err
 	}
 	return checkAhead(l.name, l.opened.position.LSN, sys)
@@ -282,18 +299,6 @@ func (s *Stream) refuse(ctx context.Context, id chain.SinkID, err error) error {
 	}
 	s.giveUp(id)
 	return s.lost(ctx, id, err)
-}
-
-// history is the server's own history; it exists from timeline 2 on.
-func (s *Stream) history(ctx context.Context, conn origin, sys replication.System) (wal.History, error) {
-	if sys.Timeline == 1 {
-		return wal.ParseHistory(1, nil)
-	}
-	_, content, err := conn.TimelineHistory(ctx, sys.Timeline)
-	if err != nil {
-		return nil, err
-	}
-	return wal.ParseHistory(sys.Timeline, content)
 }
 
 // dropBehind turns off the sinks that are not required and alone need WAL that

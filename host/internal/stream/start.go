@@ -13,6 +13,7 @@ type opened struct {
 	required bool
 	records  bool
 	applied  bool
+	rewinds  bool // it follows a switch of timelines
 	isNew    bool
 	systemID uint64
 	position wal.Position
@@ -61,12 +62,15 @@ func checkIdentity(o opened, sys replication.System, history wal.History) error 
 			o.name, o.systemID, sys.SystemID)
 	}
 	at := o.position
+	_, ancestor := history.SwitchPoint(at.Timeline)
 	switch {
 	case at.Timeline == sys.Timeline:
 		return nil
+	case at.Timeline < sys.Timeline && ancestor && o.rewinds:
+		return nil // what it holds beyond the switch point, it leaves there
 	case at.Timeline < sys.Timeline && history.Contains(at):
-		return faultf("sink %q is at %s, but the server is on timeline %d: it was promoted. This version does not follow a switch of timelines. "+
-			"Nothing was written. Give the sink a new directory to begin on the new timeline; what it holds stays valid up to its position", o.name, at, sys.Timeline)
+		return faultf("sink %q is at %s, but the server is on timeline %d: it was promoted, and this sink does not follow a switch of timelines. "+
+			"Nothing was written. Give the sink a new directory, or whatever it keeps its data in, to begin on the new timeline; what it holds stays valid up to its position", o.name, at, sys.Timeline)
 	}
 	return faultf("sink %q is at %s, which is not in the history of the server (timeline %d): the two have diverged. "+
 		"Nothing was written. Connect to the server whose WAL this is, or give the sink a new directory", o.name, at, sys.Timeline)

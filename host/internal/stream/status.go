@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"errors"
 	"sort"
 	"time"
@@ -127,7 +128,7 @@ func (s *Stream) show() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := &s.view
-	v.At, v.SystemID, v.Timeline = time.Now(), s.sys.SystemID, s.sys.Timeline
+	v.At, v.SystemID, v.Timeline = time.Now(), s.sys.SystemID, cmp.Or(s.timeline, s.sys.Timeline)
 	v.RingBytes, v.RingUsed = size, used
 	if s.chain == nil {
 		return

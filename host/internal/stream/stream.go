@@ -40,10 +40,14 @@ type Stream struct {
 	done     chan struct{}  // closed when the loop is gone
 	opens    sync.WaitGroup // the goroutines that start sinks
 
-	mu   sync.Mutex
-	sys  replication.System // of the first connection; every other must be the same
-	view Status
-	ages ages
+	hist wal.History // of the server's timeline, as of the last connection
+
+	mu       sync.Mutex
+	sys      replication.System // of the last connection; every other must be of the same cluster
+	timeline wal.TimelineID     // of the live stream
+	files    map[wal.TimelineID]historyFile
+	view     Status
+	ages     ages
 }
 
 // sink is what the loop knows of a sink beside the chain's state.
@@ -59,8 +63,10 @@ type sink struct {
 	begin      wal.LSN   // S of the start rule for this sink, while it is new
 	stalled    time.Time // since when it holds the stream up, zero: it does not
 	seen       chain.SinkPositions
-	blocked    time.Duration // for how long of late it has held the stream up
-	feed       *feeder       // serves it beside the live stream, nil: nobody does
+	blocked    time.Duration  // for how long of late it has held the stream up
+	timeline   wal.TimelineID // on which it is
+	switching  *switchPoint   // it was told of, and has not answered yet
+	feed       *feeder        // serves it beside the live stream, nil: nobody does
 	aside      aside
 }
 
@@ -252,10 +258,15 @@ func (s *Stream) session(ctx context.Context, drain <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	history, err := s.history(until, conn, sys)
+	history, err := s.histories(until, conn, sys)
 	if err != nil {
 		return err
 	}
+	if s.chain != nil && s.hist.Timeline() != sys.Timeline {
+		// Another server, or one that was promoted: of its slot nothing was confirmed.
+		s.chain.Reconfirm(0)
+	}
+	s.hist = history
 	if s.chain == nil {
 		if err := s.setUp(ctx, drain, sys); err != nil {
 			return err
@@ -263,9 +274,32 @@ func (s *Stream) session(ctx context.Context, drain <-chan struct{}) error {
 	}
 	s.chain.SetRestartLSN(slot.RestartLSN) // of one made anew, it is not the old one's
 	here := &session{sys: sys, history: history, slot: slot.RestartLSN}
+	for {
+		err := s.streamTimeline(ctx, until, drain, conn, here)
+		var ended *switchError
+		if !errors.As(err, &ended) {
+			return err
+		}
+		if err := s.timelineEnded(until, conn, here); err != nil {
+			return err
+		}
+		if err := s.switchOver(ctx, drain, switchPoint{old: s.timeline, next: ended.NextTimeline, lsn: ended.SwitchLSN}); err != nil {
+			return err
+		}
+	}
+}
+
+// streamTimeline attaches the sinks that were opened and streams one timeline, to
+// its end, which a switchError tells.
+func (s *Stream) streamTimeline(ctx, until context.Context, drain <-chan struct{}, conn origin, here *session) error {
 	if err := s.attach(ctx, here); err != nil {
 		return err
 	}
+	if sw, due := s.switchDue(here); due {
+		return &switchError{replication.TimelineSwitch{NextTimeline: sw.next, SwitchLSN: sw.lsn}}
+	}
+	sys := here.sys
+	sys.Timeline = s.timeline
 	start, err := s.startPhysical(until, conn, sys)
 	if err != nil {
 		return err
@@ -273,6 +307,24 @@ func (s *Stream) session(ctx context.Context, drain <-chan struct{}) error {
 	s.here = here
 	defer func() { s.here = nil }()
 	return s.streamFrom(ctx, drain, conn, sys, start)
+}
+
+// timelineEnded learns the history anew: the server was promoted while it
+// streamed.
+func (s *Stream) timelineEnded(ctx context.Context, conn origin, here *session) error {
+	sys, err := conn.IdentifySystem(ctx)
+	if err == nil {
+		err = s.sameSystem(sys)
+	}
+	if err != nil {
+		return err
+	}
+	here.sys = sys
+	here.history, err = s.histories(ctx, conn, sys)
+	if err == nil {
+		s.hist = here.history
+	}
+	return err
 }
 
 // untilDrain is a context that also ends with the wish to stop, or with a new
@@ -326,9 +378,10 @@ func (s *Stream) sameSystem(sys replication.System) error {
 	case old.SystemID == 0 || s.chain == nil:
 	case old.SystemID != sys.SystemID:
 		return faultf("the server has the system identifier %d, it was %d before: another cluster answers at this address. Nothing of it was written", sys.SystemID, old.SystemID)
-	case old.Timeline != sys.Timeline:
-		return faultf("the server is on timeline %d, it was on %d before: it was promoted, or replaced by a standby. "+
-			"This version does not follow a switch of timelines; what the sinks hold stays valid", sys.Timeline, old.Timeline)
+	case sys.Timeline < max(old.Timeline, s.timeline):
+		// It may be a former primary that a name still leads to: trying again finds the
+		// right one.
+		return fmt.Errorf("the server is on timeline %d, the stream is on %d already: a former primary answers at this address", sys.Timeline, max(old.Timeline, s.timeline))
 	case old.SegmentSize != sys.SegmentSize:
 		return faultf("the server has wal_segment_size %d, it was %d before", sys.SegmentSize, old.SegmentSize)
 	}

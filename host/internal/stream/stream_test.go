@@ -197,7 +197,6 @@ func TestSameSystem(t *testing.T) {
 	first := replication.System{SystemID: 1, Timeline: 2, SegmentSize: mib, FlushLSN: 1 << 20}
 	for name, change := range map[string]func(*replication.System){
 		"other cluster":      func(s *replication.System) { s.SystemID = 9 },
-		"promoted":           func(s *replication.System) { s.Timeline = 3 },
 		"other segment size": func(s *replication.System) { s.SegmentSize = 2 * mib },
 		"no segment size":    func(s *replication.System) { s.SegmentSize = 0 },
 	} {
@@ -215,6 +214,22 @@ func TestSameSystem(t *testing.T) {
 		if err := s.sameSystem(next); !permanent(err) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	s := testStream()
+	if err := s.sameSystem(first); err != nil {
+		t.Fatal(err)
+	}
+	withChain(s, 1<<20)
+	promoted, former := first, first
+	promoted.Timeline, former.Timeline = 3, 1
+	if err := s.sameSystem(former); err == nil || permanent(err) || !strings.Contains(err.Error(), "former primary") {
+		t.Errorf("a former primary: %v", err)
+	}
+	if err := s.sameSystem(promoted); err != nil {
+		t.Errorf("promoted: %v", err)
+	}
+	if err := s.sameSystem(first); err == nil || permanent(err) {
+		t.Errorf("back again: %v", err)
 	}
 }
 

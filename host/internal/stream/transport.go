@@ -80,7 +80,7 @@ func (l *life) matches(rec *wal.Record) bool { return l.using == nil || l.using.
 // selectRecords makes the block that the sink may see. It is the sender's.
 func (l *life) selectRecords(o *outgoing) error {
 	if f := l.filter.Load(); f != nil {
-		l.using = *f
+		l.use(*f)
 	}
 	data, err := l.selector.Block(&o.buffer.view, o.first)
 	o.message.GetBlock().Data = data
