@@ -378,8 +378,8 @@ stream "main" {
 		t.Error("the filter picks other records than it says")
 	}
 	if _, ok := count.Filter.(interface {
-		Look(context.Context) bool
-		Run(context.Context)
+		Start(context.Context)
+		Stop()
 	}); !ok {
 		t.Error("nobody looks the relation up that the filter names")
 	}

@@ -24,7 +24,7 @@ const (
 	// RetryWait is what the wait grows to while the server cannot be asked.
 	RetryWait = time.Minute
 	// lookTimeout bounds one look, connecting included.
-	lookTimeout = 20 * time.Second
+	lookTimeout = 10 * time.Second
 	// closeTimeout bounds saying goodbye.
 	closeTimeout = time.Second
 )
