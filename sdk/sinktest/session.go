@@ -23,6 +23,8 @@ type Options struct {
 	Start wal.LSN
 	// LockWait is handed to Open; 0 is one second.
 	LockWait time.Duration
+	// History is the history file of the system's timeline, handed to Open.
+	History []byte
 }
 
 // Session is one life of a sink, from Open to Close.
@@ -31,6 +33,7 @@ type Session struct {
 	def     *sdk.Definition
 	sys     sdk.System
 	result  sdk.OpenResult
+	begin   wal.LSN // records that start before it are not a new sink's; 0 for one that held something
 	at      wal.LSN // the sink's position, or where a new one begins
 	next    wal.LSN // first byte of WAL that Deliver takes
 	asm     *wire.Assembler
@@ -61,7 +64,7 @@ func OpenSink(ctx context.Context, def *sdk.Definition, sink sdk.Sink, sys sdk.S
 	if o.LockWait == 0 {
 		o.LockWait = time.Second
 	}
-	res, err := sink.Open(ctx, &sdk.OpenRequest{Stream: "test", Sink: "test", System: sys, LockWait: o.LockWait, Logger: slog.New(slog.DiscardHandler)})
+	res, err := sink.Open(ctx, &sdk.OpenRequest{Stream: "test", Sink: "test", System: sys, LockWait: o.LockWait, History: o.History, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
@@ -71,12 +74,34 @@ func OpenSink(ctx context.Context, def *sdk.Definition, sink sdk.Sink, sys sdk.S
 		if def.Raw() && !def.WantsRecords() {
 			s.at = sys.SegmentSize.Start(o.Start)
 		}
+		s.begin = s.at
 	}
-	s.next = sys.SegmentSize.Start(s.at)
-	reader := xlogreader.New(s.next, xlogreader.Options{SystemID: sys.ID, SegmentSize: sys.SegmentSize, Timeline: sys.Timeline, MaxWhole: wire.MaxWhole})
-	s.asm = wire.NewAssembler(reader, sys.Timeline, s.next)
-	s.batcher = sdk.NewBatcher(def, s.at)
+	s.restart()
 	return s, nil
+}
+
+// restart reads WAL from the start of the segment of the sink's position on.
+func (s *Session) restart() {
+	s.next = s.sys.SegmentSize.Start(s.at)
+	reader := xlogreader.New(s.next, xlogreader.Options{SystemID: s.sys.ID, SegmentSize: s.sys.SegmentSize, Timeline: s.sys.Timeline, MaxWhole: wire.MaxWhole})
+	s.asm = wire.NewAssembler(reader, s.sys.Timeline, s.next)
+	s.batcher = sdk.NewBatcher(s.def, s.at)
+}
+
+// Epoch tells the sink of a switch of timelines and answers its position on the
+// new one. Deliver then takes WAL of the new timeline, from Next on.
+func (s *Session) Epoch(ctx context.Context, e *sdk.Epoch) (wal.LSN, error) {
+	r, ok := s.sink.(sdk.Rewinder)
+	if !ok {
+		return 0, fmt.Errorf("the sink %s does not follow a switch of timelines", s.def.Type())
+	}
+	lsn, err := r.Rewind(ctx, e)
+	if err != nil {
+		return 0, err
+	}
+	s.sys.Timeline, s.at, s.begin = e.NewTimeline, lsn, 0
+	s.restart()
+	return lsn, nil
 }
 
 // Result is what the sink answered at Open.
@@ -116,11 +141,7 @@ func (s *Session) write(ctx context.Context, block []byte) error {
 	}
 	recordFrom := 0
 	if s.def.WantsRecords() {
-		begin := wal.LSN(0)
-		if s.result.New {
-			begin = s.at
-		}
-		recordFrom = v.FirstRecord(s.at, begin)
+		recordFrom = v.FirstRecord(s.at, s.begin)
 	} else {
 		block = v.WALOnly()
 	}

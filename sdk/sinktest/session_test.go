@@ -255,3 +255,45 @@ func TestLargeRecords(t *testing.T) {
 		}
 	}
 }
+
+// rewinder is a recorder that follows a switch of timelines to where its disk
+// ends, at most to the switch point.
+type rewinder struct {
+	*recorder
+	told *sdk.Epoch
+}
+
+func (r *rewinder) Rewind(_ context.Context, e *sdk.Epoch) (wal.LSN, error) {
+	r.told = e
+	return e.SwitchLSN, nil
+}
+
+func TestEpoch(t *testing.T) {
+	w := waltest.Random(3, waltest.Options{}, 100<<10)
+	o := w.Options()
+	var disk store
+	d := definition(&disk, sdk.Records(), sdk.Rewinds())
+	sys := sdk.System{ID: o.SystemID, Timeline: 1, SegmentSize: o.SegmentSize}
+	sink := &rewinder{recorder: &recorder{disk: &disk}}
+	s, err := sinktest.OpenSink(t.Context(), d, sink, sys, sinktest.Options{Start: o.Start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, w, w.End())
+	all := len(sink.mem.starts)
+	at := len(w.Records()) / 2
+	b := w.Branch(2, w.Records()[at-1].End)
+	b.AppendRandom(4, 50<<10)
+	e := &sdk.Epoch{OldTimeline: 1, SwitchLSN: w.Records()[at-1].End, NewTimeline: 2}
+	if lsn, err := s.Epoch(t.Context(), e); err != nil || lsn != e.SwitchLSN || sink.told != e {
+		t.Fatalf("%s, %v", lsn, err)
+	}
+	deliver(t, s, b, b.End())
+	if got := len(sink.mem.starts); got != all+len(b.Records())-at {
+		t.Errorf("%d records on both timelines, want %d", got, all+len(b.Records())-at)
+	}
+	s = open(t, definition(&store{}, sdk.Records()), w, o.Start)
+	if _, err := s.Epoch(t.Context(), e); err == nil {
+		t.Error("a sink that cannot rewind did")
+	}
+}
