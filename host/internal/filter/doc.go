@@ -56,12 +56,15 @@
 //
 // A record holds no name but the relfilenode, which TRUNCATE, VACUUM FULL,
 // CLUSTER and some ALTER TABLE change. A filter with names watches for new files
-// in the WAL ([Names.Stale]), and whoever holds it looks the names up again.
-// What this cannot do: records of a new file that come before its name is looked
-// up, all those of the transaction that makes it among them, are not picked; nor
-// is WAL that is older than the change where it is read for the first time
-// after it; nor a table renamed, until the next file is made. A relfilenode once
-// found stays: WAL of the past is the same table's.
+// in the WAL ([Names.Stale]), and whoever holds it looks the names up again, and
+// every few minutes besides. What this cannot do: records of a new file that come
+// before its name is looked up, all those of the transaction that makes it among
+// them, are not picked; nor is WAL that is older than the change where it is read
+// for the first time after it; nor, for those minutes, a table that was renamed,
+// or any change where the sink itself subscribes to some resource managers only
+// and Storage is not among them, so that new files are not seen. A relfilenode
+// once found stays for as long as the filter is used: WAL of the past is the same
+// table's. What must not miss a record filters by database.
 //
 // # How a record is tested
 //
