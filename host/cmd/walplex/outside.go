@@ -26,6 +26,7 @@ type outside struct {
 	control *control.Server
 	http    *metrics.Server
 	self    status.Host
+	where   config.Host // what was listened on at the start
 	wg      sync.WaitGroup
 
 	// streams are how the streams stand, by whoever runs them.
@@ -45,7 +46,7 @@ type shown struct {
 // startOutside listens where the configuration says. streams may be called at any
 // time; reloader may be nil.
 func startOutside(ctx context.Context, h config.Host, streams func() []stream.Status, reloader control.Reloader, log *slog.Logger) (_ *outside, err error) {
-	o := &outside{log: log, streams: streams, self: status.Host{PID: os.Getpid(), Version: version(), StartedAt: time.Now()}}
+	o := &outside{log: log, streams: streams, where: h, self: status.Host{PID: os.Getpid(), Version: version(), StartedAt: time.Now()}}
 	defer func() {
 		if err != nil {
 			o.close(ctx)
@@ -86,6 +87,18 @@ func (o *outside) show(ctx context.Context, configs []stream.Config) {
 	for _, was := range old {
 		was.stop()
 	}
+}
+
+// stays says what of a new host block takes effect at the next start only: whoever
+// asked for the reload may be connected through the old socket.
+func (o *outside) stays(h config.Host) (what []string) {
+	if h.Control != o.where.Control {
+		what = append(what, "host.control has changed, which takes effect when the host is started again")
+	}
+	if h.HTTP != o.where.HTTP {
+		what = append(what, "host.http has changed, which takes effect when the host is started again")
+	}
+	return what
 }
 
 func sameSlot(a, b *stream.Config) bool { return a.Server == b.Server && a.Slot == b.Slot }

@@ -60,7 +60,7 @@ the server is told, exit. A second one: exit at once.`,
 		if diags.HasErrors() {
 			return statusError{status: exitUsage}
 		}
-		r := &reloader{fleet: fleet.New(target, log), load: load, log: log}
+		r := &reloader{fleet: fleet.New(target, log), host: &flags.host, load: load, log: log}
 		if r.out, err = startOutside(cmd.Context(), flags.host, r.fleet.Status, r, log); err != nil {
 			return failed(err)
 		}
@@ -137,6 +137,7 @@ func runStreams(ctx context.Context, r *reloader, configs []stream.Config) error
 type reloader struct {
 	fleet *fleet.Fleet
 	out   *outside
+	host  *config.Host // as load has read it last
 	load  func(context.Context) ([]stream.Config, config.Diagnostics, error)
 	log   *slog.Logger
 	mu    sync.Mutex // one at a time
@@ -172,6 +173,7 @@ func (r *reloader) reload(ctx context.Context) ([]string, error) {
 	what, err := r.fleet.Reload(ctx, configs)
 	if err == nil {
 		r.out.show(ctx, configs)
+		what = append(what, r.out.stays(*r.host)...)
 	}
 	return what, err
 }

@@ -241,6 +241,8 @@ func TestReloadCommand(t *testing.T) {
 	h.says("caught up", 1)
 	wantAsk(t, 0, "nothing has changed", "reload", conf)
 	socket := d.path("control.sock")
+	d.write(strings.Replace(outsideConf, "control.sock", "other.sock", 1), c.DSN())
+	wantAsk(t, 0, "host.control has changed", "reload", "--control", socket)
 	d.write(strings.Replace(outsideConf, "segment_file", "segment_fill", 1), c.DSN())
 	wantAsk(t, 2, "segment_file", "reload", "--control", socket)
 	wantAsk(t, 0, "all is well", "status", "--control", socket)

@@ -328,8 +328,10 @@ func behind(a, b LSN) int64 {
 func Holder(s *stream.Status) string {
 	name, least := "", s.Received
 	for i := range s.Sinks {
-		if k := &s.Sinks[i]; k.Required && k.Flushed < least {
-			name, least = k.Name, k.Flushed
+		k := &s.Sinks[i]
+		// A sink of records has flushed through to what it was sent, half a record included.
+		if through := max(k.Flushed, k.FlushedThrough); k.Required && through < least {
+			name, least = k.Name, through
 		}
 	}
 	return name

@@ -215,7 +215,11 @@ func TestHolder(t *testing.T) {
 	if h := status.Holder(&s); h != "pages" {
 		t.Errorf("%q holds the slot, want pages", h)
 	}
-	s.Sinks[1].Required = false
+	s.Sinks[1].FlushedThrough = s.Received
+	if h := status.Holder(&s); h != "" {
+		t.Errorf("%s holds the slot with half a record", h)
+	}
+	s.Sinks[1].FlushedThrough, s.Sinks[1].Required = 0, false
 	if h := status.Holder(&s); h != "" {
 		t.Errorf("a sink that is not required holds the slot: %s", h)
 	}
