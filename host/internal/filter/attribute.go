@@ -46,8 +46,8 @@ type attribute struct {
 	most  uint64 // the greatest value
 	value func(*wal.Record) uint64
 	block func(*wal.BlockRef) uint64 // instead of value: of a block reference
-	// interval is the predicate that the value lies from lo to lo+width, without a
-	// call a block; nil where block or value does.
+	// interval is the predicate that the value lies from lo to lo+width, without
+	// another call for the value; nil where value or block has to do.
 	interval func(lo, width uint64) predicate
 }
 
@@ -57,13 +57,23 @@ func attributes() []attribute {
 		{"rmgr", rmgrName, math.MaxUint8, func(r *wal.Record) uint64 { return uint64(r.RmgrID) }, nil, nil},
 		{"operation", operationName, 0, nil, nil, nil},
 		{"info", number, math.MaxUint8, func(r *wal.Record) uint64 { return uint64(r.Info) }, nil, nil},
-		{"xid", number, math.MaxUint32, func(r *wal.Record) uint64 { return uint64(r.XID) }, nil, nil},
+		{"xid", number, math.MaxUint32, func(r *wal.Record) uint64 { return uint64(r.XID) }, nil, func(lo, width uint64) predicate {
+			return func(r *wal.Record) bool { return uint64(r.XID)-lo <= width }
+		}},
 		{"toplevel_xid", number, math.MaxUint32, func(r *wal.Record) uint64 { return uint64(r.TopLevelXID) }, nil, nil},
 		{"origin", number, math.MaxUint16, func(r *wal.Record) uint64 { return uint64(r.Origin) }, nil, nil},
-		{"length", number, math.MaxUint32, func(r *wal.Record) uint64 { return uint64(r.TotalLen) }, nil, nil},
-		{"main_data_length", number, math.MaxUint32, func(r *wal.Record) uint64 { return uint64(r.MainDataLen) }, nil, nil},
-		{"start_lsn", lsn, math.MaxUint64, func(r *wal.Record) uint64 { return uint64(r.StartLSN) }, nil, nil},
-		{"end_lsn", lsn, math.MaxUint64, func(r *wal.Record) uint64 { return uint64(r.EndLSN) }, nil, nil},
+		{"length", number, math.MaxUint32, func(r *wal.Record) uint64 { return uint64(r.TotalLen) }, nil, func(lo, width uint64) predicate {
+			return func(r *wal.Record) bool { return uint64(r.TotalLen)-lo <= width }
+		}},
+		{"main_data_length", number, math.MaxUint32, func(r *wal.Record) uint64 { return uint64(r.MainDataLen) }, nil, func(lo, width uint64) predicate {
+			return func(r *wal.Record) bool { return uint64(r.MainDataLen)-lo <= width }
+		}},
+		{"start_lsn", lsn, math.MaxUint64, func(r *wal.Record) uint64 { return uint64(r.StartLSN) }, nil, func(lo, width uint64) predicate {
+			return func(r *wal.Record) bool { return uint64(r.StartLSN)-lo <= width }
+		}},
+		{"end_lsn", lsn, math.MaxUint64, func(r *wal.Record) uint64 { return uint64(r.EndLSN) }, nil, func(lo, width uint64) predicate {
+			return func(r *wal.Record) bool { return uint64(r.EndLSN)-lo <= width }
+		}},
 		{"has_image", flag, 1, hasImage, nil, nil},
 		{"tablespace", number, math.MaxUint32, nil, func(b *wal.BlockRef) uint64 { return uint64(b.Rel.Spc) }, anyTablespace},
 		{"database", number, math.MaxUint32, nil, func(b *wal.BlockRef) uint64 { return uint64(b.Rel.DB) }, anyDatabase},
