@@ -48,6 +48,7 @@
 //
 // PostgreSQL never asks for a name that ends in .partial.
 //
-// A .partial in whose midst the WAL ends, although later segments of its timeline
-// are there, is an error: it is not the end of the WAL but a hole.
+// A .partial in whose midst the WAL ends is an error where later segments of its
+// timeline are there, or a history file says that the timeline went on behind the
+// segment: that is not the end of the WAL but a hole.
 package archiveget

@@ -391,6 +391,11 @@ func TestPartialOfEndedTimeline(t *testing.T) {
 	o.Timeline = 3
 	stops(t, o, "00000003.history")
 
+	// Left behind this segment: there must be more of it.
+	history(2, 0x400100)
+	stops(t, with(from(dir), s.last()), "timeline 1 went on up to 0/400100 (00000002.history)")
+	history(2, point)
+
 	// Left before this segment: nothing of it is part of the new history.
 	history(3, 0x2FFF00)
 	misses(t, with(from(dir), s.last()), "timeline 1 was left at 0/2FFF00 (00000003.history)")

@@ -25,13 +25,13 @@ type partialFile struct {
 // holeError says that WAL is missing behind a partial segment, unless it got its
 // final name meanwhile.
 type holeError struct {
-	path  string
-	end   wal.LSN
-	later string
+	path string
+	end  wal.LSN
+	more string // why there must be more
 }
 
 func (e *holeError) Error() string {
-	return fmt.Sprintf("%s holds WAL up to %s only, but the later segment %s is there: what lies between is missing; put the whole segment into the archive", e.path, e.end, e.later)
+	return fmt.Sprintf("%s holds WAL up to %s only, but %s: what lies between is missing; put the whole segment into the archive", e.path, e.end, e.more)
 }
 
 // partial gives the valid part of a partial segment, the longest of those that
@@ -68,7 +68,10 @@ func (s *search) partial(ctx context.Context) (Served, error) {
 		best.end, best.whole = cut.lsn, false
 	}
 	if !best.whole && !left && later != "" {
-		return Served{}, &holeError{best.path, best.end, later}
+		return Served{}, &holeError{best.path, best.end, "the later segment " + later + " is there"}
+	}
+	if size := best.header.SegmentSize; !best.whole && !left && cut.lsn >= best.start+wal.LSN(size) {
+		return Served{}, &holeError{best.path, best.end, fmt.Sprintf("timeline %d went on up to %s (%s)", s.tli, cut.lsn, cut.file)}
 	}
 	if err := s.givePartial(ctx, best); err != nil {
 		return Served{}, err

@@ -35,6 +35,7 @@ type part struct {
 	hardTrail bool    // one of those is not a tail
 	overrun   *Fault  // of the first record behind it, whose back-link only this part knows
 	tailFile  string  // of the first trailing one
+	short     bool    // its last file, a partial one, ends before its segment does
 	recycled  int     // of the trailing: whole files
 	bytes     int64
 }
@@ -101,8 +102,8 @@ func (r *run) join(rep *Report, t *Timeline) {
 		rep.Faults = append(rep.Faults, p.faults[:min(len(p.faults), MaxListedFaults-min(len(rep.Faults), MaxListedFaults))]...)
 		t.To = max(t.To, p.lastEnd)
 	}
-	if s := r.segs[len(r.segs)-1]; r.last && t.EndsIn == "" && s.partial() {
-		t.EndsIn = s.forms[0].Name
+	if r.last && t.EndsIn == "" && r.parts[len(r.parts)-1].short {
+		t.EndsIn = r.segs[len(r.segs)-1].forms[0].Name
 	}
 }
 

@@ -51,11 +51,12 @@ type Timeline struct {
 	HolesTotal int            `json:"holes_total"`
 }
 
-// Hole is WAL that is missing between what is there: whole segments.
+// Hole is WAL that is missing between what is there: whole segments, or at the end
+// of a timeline that went on, from the midst of one.
 type Hole struct {
 	From     wal.LSN `json:"from"`
-	To       wal.LSN `json:"to"` // the first byte behind it
-	Segments int     `json:"segments"`
+	To       wal.LSN `json:"to"`       // the first byte behind it
+	Segments int     `json:"segments"` // that it touches
 }
 
 // Kinds of faults.

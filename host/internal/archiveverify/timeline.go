@@ -125,8 +125,8 @@ func find(segs []*segment, no wal.SegNo) (int, bool) {
 	})
 }
 
-// before notes the hole between the end of the parent's segments and the
-// timeline's first, unless the archive begins behind it.
+// before notes the hole between the end of the parent's WAL and the timeline's
+// first segment, unless the archive begins behind it.
 func (v *verifier) before(h wal.History, first wal.SegNo, lines []Timeline) {
 	parent := h[len(h)-2].Timeline
 	i := slices.IndexFunc(lines, func(t Timeline) bool { return t.Timeline == parent })
@@ -134,12 +134,16 @@ func (v *verifier) before(h wal.History, first wal.SegNo, lines []Timeline) {
 		return
 	}
 	segs := v.segments[parent]
-	last := segs[len(segs)-1]
-	if last.no+1 < first {
-		hole := Hole{last.start + wal.LSN(v.size), v.size.LSN(first), int(first - last.no - 1)}
-		if !slices.Contains(lines[i].Holes, hole) { // another child may have found it
-			lines[i].hole(hole)
-		}
+	from, to := segs[len(segs)-1].start+wal.LSN(v.size), v.size.LSN(first)
+	if lines[i].EndsIn != "" {
+		from = lines[i].To
+	}
+	if from >= to {
+		return
+	}
+	hole := Hole{from, to, int(first - v.size.SegNo(from))}
+	if !slices.Contains(lines[i].Holes, hole) { // another child may have found it
+		lines[i].hole(hole)
 	}
 }
 

@@ -288,6 +288,14 @@ func TestTimelines(t *testing.T) {
 	if r.Holes != 1 || r.Timelines[1].Holes[0] != (archiveverify.Hole{From: 0x300000, To: 0x400000, Segments: 1}) {
 		t.Errorf("without %s:\n%s", first, text(t, r))
 	}
+	n := size.FileName(1, 2)
+	half := bytes.Clone(f[n])
+	clear(half[size/2:])
+	r = f.with(files{old: nil, n: nil, n + ".partial": half}).verify(t)
+	if r.Holes != 1 || r.FaultsTotal != 0 || r.Timelines[0].Holes[0].To != 0x300000 || r.Timelines[0].Holes[0].From != r.Timelines[0].To || r.Timelines[0].To > 0x280000 {
+		t.Errorf("timeline 1 ends before timeline 2 begins:\n%s", text(t, r))
+	}
+	whole(t, f.with(files{old: nil, n: nil, n + ".partial": f[n]}).verify(t))
 	r = f.with(files{old: nil, size.FileName(1, 2): nil}).verify(t)
 	if r.Holes != 1 || r.Timelines[0].Holes[0] != (archiveverify.Hole{From: 0x200000, To: 0x300000, Segments: 1}) {
 		t.Errorf("without the end of timeline 1:\n%s", text(t, r))

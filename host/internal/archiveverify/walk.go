@@ -106,6 +106,7 @@ func (w *walker) ended(own bool, pos wal.LSN, err error) {
 	switch {
 	case short && w.seg.partial():
 		// So it is while it is being received.
+		w.p.short = w.p.short || own
 		if own && w.seg != w.p.run.segs[len(w.p.run.segs)-1] {
 			w.broken(own, KindSize, pos, fmt.Sprintf("the file ends after %d bytes, at %s, and later segments are there", n, pos))
 		}
