@@ -3,65 +3,82 @@ package segmentfile
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
-	"hash/crc32"
-	"io"
-	"os"
 
 	"github.com/walplex/walplex/sdk"
-	"github.com/walplex/walplex/sdk/durable"
 	"github.com/walplex/walplex/sdk/wal"
 )
 
-// castagnoli is never written to.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// comparison is what a finished segment and a partial one under the same name
-// have in common.
+// comparison is what a finished segment has in common with another file of its
+// name.
 type comparison struct {
-	differs  bool
-	at       int64 // offset of the first byte that differs
-	padding  bool  // all bytes of the partial one from at on are zeros
-	finished uint32
-	partial  uint32 // CRC-32C of either file
+	differs bool
+	at      int64 // offset of the first byte that differs
+	padding bool  // all bytes of the other one from at on are zeros
 }
 
-// removeTwin removes the partial segment no, which is there as a finished one
-// too, as power loss in the middle of finishing leaves it.
-func (d *directory) removeTwin(ctx context.Context, r *run, no wal.SegNo) error {
-	name := r.name(no)
-	if err := d.mustEqual(ctx, r, name, true); err != nil {
+// removeTwin removes the file other, which holds a segment that file holds as a
+// finished one too, as power loss leaves it in the middle of finishing or of
+// compressing. A partial segment may be incomplete and padded with zeros.
+func (d *directory) removeTwin(ctx context.Context, r *run, file, other string) error {
+	if err := d.mustEqual(ctx, r, file, other, trimPartial(other) != other); err != nil {
 		return err
 	}
-	return explain(d.fs.Remove(d.join(name+wal.PartialSuffix)), "remove the second name of a finished segment")
+	return explain(d.fs.Remove(d.join(other)), "remove the second file of a finished segment")
 }
 
-// mustEqual compares a finished segment with the partial one of its name, which
-// may be incomplete and padded with zeros if prefix is set.
-func (d *directory) mustEqual(ctx context.Context, r *run, name string, prefix bool) error {
-	c, err := d.compare(ctx, name)
+// removeTwins removes other, which holds a part of a segment that is finished.
+func (d *directory) removeTwins(ctx context.Context, r *run, l listing, segment, other string) error {
+	for _, e := range l.entries {
+		if e.segment == segment && e.kind < partial {
+			return d.removeTwin(ctx, r, e.file, other)
+		}
+	}
+	return nil
+}
+
+// mustEqual compares the file of a finished segment with another of its name,
+// which may be incomplete and padded with zeros if prefix is set.
+func (d *directory) mustEqual(ctx context.Context, r *run, file, other string, prefix bool) error {
+	c, err := d.compare(ctx, file, other)
 	if err != nil {
-		return explain(err, "compare segment "+name+" with what was received of it")
+		return explain(err, "compare segment "+file+" with "+other)
 	}
 	if !c.differs || prefix && c.padding {
 		return nil
 	}
-	_, no, err := r.size.ParseFileName(name)
+	_, no, err := r.size.ParseFileName(file[:wal.SegmentNameLen])
 	if err != nil {
 		return err
 	}
-	return sdk.Permanentf("finished segment %s (CRC-32C %08X) has other bytes than %s%s (CRC-32C %08X), from LSN %s on: a finished segment is never replaced: "+
+	sum, errSum := d.sum(ctx, file)
+	sumOther, errOther := d.sum(ctx, other)
+	if err := errors.Join(errSum, errOther); err != nil {
+		return err
+	}
+	return sdk.Permanentf("finished segment %s (SHA-256 %x) has other bytes than %s (SHA-256 %x), from LSN %s on: a finished segment is never replaced: "+
 		"the server has taken another history under the same name, or another program wrote the file; keep the right one and move the other out of the directory",
-		d.join(name), c.finished, d.join(name), wal.PartialSuffix, c.partial, r.size.LSN(no)+wal.LSN(c.at))
+		d.join(file), sum, d.join(other), sumOther, r.size.LSN(no)+wal.LSN(c.at))
 }
 
-func (d *directory) compare(ctx context.Context, name string) (c comparison, err error) {
-	a, err := d.fs.OpenFile(d.join(name), os.O_RDONLY, 0)
+// sum is the SHA-256 of a file's content.
+func (d *directory) sum(ctx context.Context, file string) ([]byte, error) {
+	h := sha256.New()
+	err := d.each(ctx, file, 2*wal.MaxSegmentSize, func(p []byte) error {
+		h.Write(p)
+		return nil
+	})
+	return h.Sum(nil), err
+}
+
+func (d *directory) compare(ctx context.Context, file, other string) (c comparison, err error) {
+	a, err := d.openFile(file)
 	if err != nil {
 		return c, err
 	}
 	defer a.Close()
-	b, err := d.fs.OpenFile(d.join(name+wal.PartialSuffix), os.O_RDONLY, 0)
+	b, err := d.openFile(other)
 	if err != nil {
 		return c, err
 	}
@@ -71,41 +88,30 @@ func (d *directory) compare(ctx context.Context, name string) (c comparison, err
 		if err := ctx.Err(); err != nil {
 			return c, err
 		}
-		pa, errA := readUpTo(a, bufA, off)
-		pb, errB := readUpTo(b, bufB, off)
+		na, errA := d.read(a, bufA)
+		nb, errB := d.read(b, bufB)
 		if err := errors.Join(errA, errB); err != nil {
 			return c, err
 		}
-		if len(pa) == 0 && len(pb) == 0 {
+		if na == 0 && nb == 0 {
 			return c, nil
 		}
-		c.add(off, pa, pb)
+		c.add(off, bufA[:na], bufB[:nb])
 	}
-}
-
-// readUpTo reads what there is of the file at off, as far as it fits.
-func readUpTo(f durable.File, buf []byte, off int64) ([]byte, error) {
-	n, err := f.ReadAt(buf, off)
-	if err == io.EOF {
-		err = nil
-	}
-	return buf[:n], err
 }
 
 // add compares the pieces at off. A file that has ended differs from one that
 // goes on; as a prefix it is padded by nothing.
-func (c *comparison) add(off int64, finished, partial []byte) {
-	c.finished = crc32.Update(c.finished, castagnoli, finished)
-	c.partial = crc32.Update(c.partial, castagnoli, partial)
+func (c *comparison) add(off int64, finished, other []byte) {
 	if !c.differs {
-		same := commonPrefix(finished, partial)
-		if same == len(finished) && same == len(partial) {
+		same := commonPrefix(finished, other)
+		if same == len(finished) && same == len(other) {
 			return
 		}
 		c.differs, c.at, c.padding = true, off+int64(same), true
-		partial = partial[same:]
+		other = other[same:]
 	}
-	c.padding = c.padding && bytes.Count(partial, []byte{0}) == len(partial)
+	c.padding = c.padding && bytes.Count(other, []byte{0}) == len(other)
 }
 
 func commonPrefix(a, b []byte) int {

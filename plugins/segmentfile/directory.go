@@ -2,8 +2,6 @@ package segmentfile
 
 import (
 	"cmp"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,17 +13,19 @@ import (
 
 // directory is where the segments lie.
 type directory struct {
-	fs   durable.FS
-	path string
+	fs     durable.FS
+	path   string
+	access access
 }
 
 // kind is how far a file with a segment's name is a segment.
 type kind uint8
 
 const (
-	finished kind = iota
-	partial
-	compressed
+	finished          kind = iota // plain
+	compressed                    // finished and compressed
+	partial                       // being received
+	compressedPartial             // left by pg_receivewal: nothing can be added to it
 )
 
 // entry is a file whose name begins as a segment's.
@@ -35,15 +35,43 @@ type entry struct {
 	file    string // the file's name in the directory
 }
 
-// compressedSuffixes are those of pg_receivewal --compress, and of the tools that
-// people use on archives.
-var compressedSuffixes = [...]string{".gz", ".lz4", ".zst"}
+// tempSuffix ends the name of a file that is not finished, and that nobody reads.
+const tempSuffix = ".tmp"
 
 // listing is the directory's segments, the newest first: by timeline, then by
 // place, and a finished segment before a partial one.
 type listing struct {
 	entries  []entry
 	finished map[string]bool // by the segment's name
+	temps    []string        // left by a compression that was not finished
+}
+
+// plain reports whether a finished segment is there as it is.
+func (l *listing) plain(segment string) bool {
+	return slices.Contains(l.entries, entry{finished, segment, segment})
+}
+
+// trimPartial is the file's name without the suffix of a partial segment.
+func trimPartial(file string) string { return strings.TrimSuffix(file, wal.PartialSuffix) }
+
+// parseEntry takes a file's name apart. ok is false when it is no segment's.
+func parseEntry(file string) (e entry, ok bool) {
+	if len(file) < wal.SegmentNameLen || !wal.IsSegmentName(file[:wal.SegmentNameLen]) {
+		return e, false
+	}
+	e = entry{segment: file[:wal.SegmentNameLen], file: file}
+	suffix := file[wal.SegmentNameLen:]
+	isPartial := strings.HasSuffix(suffix, wal.PartialSuffix)
+	if suffix = trimPartial(suffix); suffix != "" {
+		if c := codecOf(suffix); c == nil || c.suffix != suffix {
+			return e, false
+		}
+		e.kind = compressed
+	}
+	if isPartial {
+		e.kind += partial
+	}
+	return e, true
 }
 
 func (d *directory) list() (listing, error) {
@@ -53,22 +81,17 @@ func (d *directory) list() (listing, error) {
 		return l, explain(err, "list the directory")
 	}
 	for _, f := range files {
-		name := f.Name()
-		if f.IsDir() || len(name) < wal.SegmentNameLen || !wal.IsSegmentName(name[:wal.SegmentNameLen]) {
+		if f.IsDir() {
 			continue
 		}
-		e := entry{segment: name[:wal.SegmentNameLen], file: name}
-		switch suffix := name[wal.SegmentNameLen:]; {
-		case suffix == "":
-			l.finished[name] = true
-		case suffix == wal.PartialSuffix:
-			e.kind = partial
-		case slices.Contains(compressedSuffixes[:], strings.TrimSuffix(suffix, wal.PartialSuffix)):
-			e.kind = compressed
-		default:
-			continue
+		if e, ok := parseEntry(f.Name()); ok {
+			l.entries = append(l.entries, e)
+			if e.kind < partial {
+				l.finished[e.segment] = true
+			}
+		} else if e, ok := parseEntry(strings.TrimSuffix(f.Name(), tempSuffix)); ok && e.kind == compressed {
+			l.temps = append(l.temps, f.Name())
 		}
-		l.entries = append(l.entries, e)
 	}
 	slices.SortFunc(l.entries, func(a, b entry) int {
 		return cmp.Or(strings.Compare(b.segment, a.segment), cmp.Compare(a.kind, b.kind))
@@ -78,37 +101,18 @@ func (d *directory) list() (listing, error) {
 
 func (d *directory) join(file string) string { return filepath.Join(d.path, file) }
 
-// header reads the header of a segment's file. ok is false when the file does
-// not begin with the header of that segment.
-func (d *directory) header(e entry) (h header, ok bool, err error) {
-	f, err := d.fs.OpenFile(d.join(e.file), os.O_RDONLY, 0)
-	if err != nil {
-		return h, false, explain(err, "read the archive")
-	}
-	defer f.Close()
-	var b [longHeaderSize]byte
-	if n, err := f.ReadAt(b[:], 0); n < len(b) {
-		if err != io.EOF {
-			return h, false, explain(err, "read the archive")
-		}
-		return h, false, nil
-	}
-	h = parseHeader(b[:])
-	return h, h.begins(e.segment), nil
-}
-
 // identity is whose WAL the directory holds: what the newest segment with a
 // valid header says. none is true when there is no segment.
 func (d *directory) identity(l listing) (h header, none bool, err error) {
 	for _, e := range l.entries {
-		if e.kind == compressed {
-			return h, false, sdk.Permanentf("the newest segment in the archive, %s, is compressed: this release cannot continue an archive of compressed segments: decompress it, or use another directory", d.join(e.file))
-		}
 		h, ok, err := d.header(e)
 		if ok || err != nil {
 			return h, false, err
 		}
-		if e.kind == finished {
+		if e.kind == compressed && h.magic == 0 {
+			return h, false, sdk.Permanentf("%s cannot be decompressed: move it out of the directory; the position is taken from the segment before it then", d.join(e.file))
+		}
+		if e.kind < partial {
 			return h, false, sdk.Permanentf("%s is not a WAL segment of PostgreSQL %d to %d: it does not begin with the header of that segment (magic number %04X): "+
 				"move it out of the directory; the position is taken from the segment before it then", d.join(e.file), wal.PG14, wal.PG18, h.magic)
 		}

@@ -134,11 +134,14 @@ func TestNotWritable(t *testing.T) {
 		{crashfs.OpOpen, syscall.EACCES, "permission"},
 		{crashfs.OpReadDir, syscall.EACCES, "permission"},
 		{crashfs.OpRename, syscall.EROFS, "mount"},
+		{crashfs.OpRename, syscall.EIO, "kernel's log"},
+		{crashfs.OpRename, syscall.ENOENT, "vanished"},
+		{crashfs.OpRename, syscall.ESTALE, "vanished"},
 	} {
 		disk := crashfs.New()
 		disk.Inject(crashfs.Always(c.op, "*", &crashfs.Fault{Err: c.errno}))
 		_, err := start(t, disk, w)
-		wantError(t, err, true, archive, c.word)
+		wantError(t, err, c.errno == syscall.EACCES, archive, c.word)
 	}
 }
 
@@ -187,11 +190,11 @@ func TestFormatVersion(t *testing.T) {
 	w := source(100)
 	disk := crashfs.New()
 	mustStart(t, disk, w)
-	if got := get(t, disk, ".walplex-segment_file"); string(got) != "{\"version\":1}\n" {
+	if got := get(t, disk, ".walplex-segment_file"); string(got) != "{\"version\":2}\n" {
 		t.Errorf("format file %q", got)
 	}
 	for content, words := range map[string][]string{
-		`{"version":2}`: {"version 2", "later release"},
+		`{"version":3}`: {"version 3", "later release"},
 		`{"version":0}`: {"does not say"},
 		`what`:          {"does not say"},
 	} {
@@ -227,7 +230,7 @@ func TestFinishedSegmentIsNotReplaced(t *testing.T) {
 			must(t, err)
 			continue
 		}
-		words := []string{archive + "/" + first, "never replaced", "CRC-32C"}
+		words := []string{archive + "/" + first, "never replaced", "SHA-256 " + sum(c.file), "SHA-256 " + sum(same)}
 		if len(c.file) == len(other) {
 			words = append(words, (w.Options().Start + 5000).String())
 		}

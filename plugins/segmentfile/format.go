@@ -4,13 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/walplex/walplex/sdk"
-	"github.com/walplex/walplex/sdk/durable"
 )
 
 // Files of the sink's own in the directory.
@@ -20,8 +16,11 @@ const (
 )
 
 // formatVersion is the version of the directory's format that is written, and
-// the highest that is read.
-const formatVersion = 1
+// the highest that is read:
+//
+//	1  plain segments of one timeline
+//	2  segments may be compressed, and timelines follow each other
+const formatVersion = 2
 
 // maxFormatFile bounds what is read of the format file, in bytes.
 const maxFormatFile = 64 << 10
@@ -33,17 +32,12 @@ type format struct {
 
 // checkFormat refuses a directory that a later release has written. One without
 // a format file is taken as it is.
-func checkFormat(fsys durable.FS, dir string) error {
-	name := filepath.Join(dir, formatFile)
-	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+func checkFormat(d *directory) error {
+	name := d.join(formatFile)
+	b, err := d.readSmall(formatFile, maxFormatFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return explain(err, "read the version of the archive's format")
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFormatFile))
 	if err != nil {
 		return explain(err, "read the version of the archive's format")
 	}
@@ -59,11 +53,10 @@ func checkFormat(fsys durable.FS, dir string) error {
 
 // writeFormat writes the format file, which shows too that the directory can be
 // written to.
-func writeFormat(fsys durable.FS, dir string) error {
+func writeFormat(d *directory) error {
 	b, err := json.Marshal(format{Version: formatVersion})
 	if err != nil {
 		return fmt.Errorf("cannot encode the version of the archive's format: %w", err)
 	}
-	err = durable.WriteFileAtomic(fsys, filepath.Join(dir, formatFile), append(b, '\n'), filePerm)
-	return explain(err, "write to the directory")
+	return explain(d.writeFile(formatFile, append(b, '\n')), "write to the directory")
 }

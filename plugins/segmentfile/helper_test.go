@@ -2,6 +2,8 @@ package segmentfile_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,6 +25,11 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// config is the default one.
+func config(dir string) *segmentfile.Config {
+	return &segmentfile.Config{Directory: dir, Preallocate: true}
 }
 
 // source is WAL from segment 1 on: n records of about 1 kB.
@@ -50,7 +57,7 @@ type life struct {
 
 func start(t *testing.T, disk durable.FS, w *waltest.Writer) (*life, error) {
 	t.Helper()
-	sink := segmentfile.New(&segmentfile.Config{Directory: archive}, disk)
+	sink := segmentfile.New(config(archive), disk)
 	session, err := sinktest.OpenSink(t.Context(), segmentfile.Definition(), sink, system(), sinktest.Options{Start: w.Options().Start, LockWait: 1})
 	return &life{session, sink, t}, err
 }
@@ -142,7 +149,7 @@ func changes(disk *crashfs.FS) string {
 func openLogged(t *testing.T, disk durable.FS, sys sdk.System) (*segmentfile.Sink, sdk.OpenResult, string, error) {
 	t.Helper()
 	var log strings.Builder
-	sink := segmentfile.New(&segmentfile.Config{Directory: archive}, disk)
+	sink := segmentfile.New(config(archive), disk)
 	res, err := sink.Open(t.Context(), &sdk.OpenRequest{System: sys,
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	return sink, res, log.String(), err
@@ -191,3 +198,6 @@ func readAll(ctx context.Context, sink *segmentfile.Sink, tli wal.TimelineID, fr
 	})
 	return out, err
 }
+
+// sum is a file's SHA-256 as it is printed.
+func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }

@@ -33,20 +33,48 @@ func (s *Sink) open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 		return sdk.OpenResult{}, err
 	}
 	if none {
-		s.new, s.ours = true, true
-		s.run = run{systemID: req.System.ID, size: req.System.SegmentSize}
-		return sdk.OpenResult{New: true}, writeFormat(s.dir.fs, s.dir.path)
+		return sdk.OpenResult{New: true}, s.start(ctx, req)
 	}
-	if s.run, err = s.dir.newest(list, &id); err != nil {
+	if s.run, err = s.dir.newest(ctx, list, &id); err != nil {
 		return sdk.OpenResult{}, err
 	}
-	return s.resume(ctx, &req.System)
+	return s.resume(ctx, req, list)
+}
+
+// start prepares a directory that holds nothing.
+func (s *Sink) start(ctx context.Context, req *sdk.OpenRequest) error {
+	s.new, s.ours = true, true
+	s.run = run{systemID: req.System.ID, size: req.System.SegmentSize}
+	if err := writeFormat(&s.dir); err != nil {
+		return err
+	}
+	s.startCompressor(ctx)
+	return s.keepHistory(req)
+}
+
+// keepHistory puts the history file of the timeline that is streamed into the
+// archive.
+func (s *Sink) keepHistory(req *sdk.OpenRequest) error {
+	if req.System.Timeline <= 1 || len(req.History) == 0 {
+		return nil
+	}
+	return s.dir.writeHistory(req.System.Timeline, req.History)
+}
+
+func (s *Sink) startCompressor(ctx context.Context) {
+	if z, _ := codecNamed(s.config.Compression); z != nil {
+		s.compressor = newCompressor(ctx, s.dir, s.run.size, z, s.config.CompressionLevel, s.inline)
+	}
 }
 
 // acquire makes the directory and locks it, and refuses one of a later format.
 func (s *Sink) acquire(ctx context.Context, req *sdk.OpenRequest) error {
-	if err := durable.MkdirAll(s.dir.fs, s.dir.path, dirPerm); err != nil {
-		return explain(err, "make the directory")
+	var err error
+	if s.dir.access, err = s.config.access(); err != nil {
+		return err
+	}
+	if err := s.makeDirectory(); err != nil {
+		return err
 	}
 	lock, err := s.dir.fs.Lock(ctx, s.dir.join(lockFile), req.LockWait)
 	if errors.Is(err, durable.ErrLocked) {
@@ -56,20 +84,25 @@ func (s *Sink) acquire(ctx context.Context, req *sdk.OpenRequest) error {
 		return explain(err, "lock the directory")
 	}
 	s.lock = lock
-	return checkFormat(s.dir.fs, s.dir.path)
+	return checkFormat(&s.dir)
 }
 
-// resume finds the position in the run. WAL of another cluster or timeline is
-// left exactly as it is: the host explains, and nothing will be written.
-func (s *Sink) resume(ctx context.Context, sys *sdk.System) (sdk.OpenResult, error) {
+// resume finds the position in the run. WAL of another cluster, or of a timeline
+// that the streamed one does not descend from, is left exactly as it is: the host
+// explains, and nothing will be written.
+func (s *Sink) resume(ctx context.Context, req *sdk.OpenRequest, list listing) (sdk.OpenResult, error) {
+	sys := &req.System
 	same := s.run.systemID == sys.ID
 	if same && s.run.size != sys.SegmentSize {
 		return sdk.OpenResult{}, sdk.Permanentf("the archive %s has segments of %d bytes, the server now has wal_segment_size %d (changed by pg_resetwal): "+
 			"segments of two sizes cannot share a directory: use a new one, and take a new base backup", s.dir.path, uint32(s.run.size), uint32(sys.SegmentSize))
 	}
-	s.ours = same && s.run.timeline == sys.Timeline
-	if s.ours {
-		if err := s.mend(ctx); err != nil {
+	ancestor, ended, err := descends(s.run.timeline, sys.Timeline, req.History)
+	if err != nil {
+		return sdk.OpenResult{}, err
+	}
+	if s.ours = same && ancestor; s.ours {
+		if err := s.mend(ctx, req, list); err != nil {
 			return sdk.OpenResult{}, err
 		}
 	}
@@ -78,7 +111,7 @@ func (s *Sink) resume(ctx context.Context, sys *sdk.System) (sdk.OpenResult, err
 		return sdk.OpenResult{}, err
 	}
 	if s.ours {
-		if err := s.adopt(ctx, at); err != nil {
+		if err := s.adopt(ctx, at, ended != 0 && at >= ended); err != nil {
 			return sdk.OpenResult{}, err
 		}
 	}
@@ -93,34 +126,61 @@ func (s *Sink) resume(ctx context.Context, sys *sdk.System) (sdk.OpenResult, err
 
 // mend settles what a crash can have left between the names of a segment, and
 // says what is missing.
-func (s *Sink) mend(ctx context.Context) error {
+func (s *Sink) mend(ctx context.Context, req *sdk.OpenRequest, list listing) error {
 	for _, h := range s.run.holes {
 		s.log.Warn("WAL is missing in the archive: nothing can be restored across the hole",
 			"from", h.from.String(), "to", h.to.String(), "timeline", uint32(s.run.timeline))
 	}
+	if last := list.entries[0]; last.kind == compressedPartial {
+		s.log.Info("another program has left an incomplete segment that is compressed, to which nothing can be added: it is received again from its start",
+			"file", s.dir.join(last.file))
+	}
 	// This syncs the directory as well: the names that were found may be known to
 	// nobody but the kernel until then.
-	if err := writeFormat(s.dir.fs, s.dir.path); err != nil {
+	if err := writeFormat(&s.dir); err != nil {
 		return err
 	}
+	if err := s.keepHistory(req); err != nil {
+		return err
+	}
+	for _, file := range list.temps {
+		if err := s.dir.fs.Remove(s.dir.join(file)); err != nil {
+			return explain(err, "remove what a crash has left of a compression")
+		}
+	}
 	for _, no := range s.run.both {
-		if err := s.dir.removeTwin(ctx, &s.run, no); err != nil {
+		name := s.run.name(no)
+		if err := s.dir.removeTwins(ctx, &s.run, list, name, name+wal.PartialSuffix); err != nil {
 			return err
+		}
+	}
+	for _, e := range list.entries {
+		if e.kind == compressed && list.plain(e.segment) {
+			if err := s.dir.removeTwin(ctx, &s.run, e.file, e.segment); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// adopt makes everything before at durable and goes on from there.
-func (s *Sink) adopt(ctx context.Context, at wal.LSN) error {
+// adopt makes everything before at durable and goes on from there. Where its
+// timeline has ended before at, nothing is written to it any more: what lies
+// behind stays too.
+func (s *Sink) adopt(ctx context.Context, at wal.LSN, ended bool) error {
 	start := s.run.size.LSN(s.run.end)
+	s.startCompressor(ctx)
+	if err := s.compressRest(ctx); err != nil {
+		return err
+	}
 	if s.run.partial {
-		f, err := s.dir.fs.OpenFile(s.dir.join(s.run.name(s.run.end)+wal.PartialSuffix), os.O_RDWR, 0)
+		name := s.run.name(s.run.end)
+		f, err := s.dir.fs.OpenFile(s.dir.join(name+wal.PartialSuffix), os.O_RDWR|s.syncFlag(), 0)
 		if err != nil {
 			return explain(err, "continue the archive")
 		}
-		s.cur = &segment{f: f, start: start, end: start + wal.LSN(s.run.size), name: s.run.name(s.run.end)}
-		if err := s.dir.settle(ctx, f, &s.run, at); err != nil {
+		s.cur = &segment{f: f, start: start, end: start + wal.LSN(s.run.size), name: name}
+		if err := s.settle(ctx, at, ended); err != nil {
 			return err
 		}
 	}
@@ -130,6 +190,25 @@ func (s *Sink) adopt(ctx context.Context, at wal.LSN) error {
 	}
 	if s.cur != nil && at == s.cur.end {
 		return s.finish(ctx)
+	}
+	return nil
+}
+
+// compressRest queues the segments that waited for their compression when the
+// sink ended: the newest ones. Older ones that are plain are of a time when the
+// archive was not compressed, and stay as they are.
+func (s *Sink) compressRest(ctx context.Context) error {
+	if s.compressor == nil {
+		return nil
+	}
+	no := s.run.first
+	if s.run.end-no > maxPending {
+		no = s.run.end - maxPending
+	}
+	for ; no < s.run.end; no++ {
+		if err := s.compressor.add(ctx, &s.run, no); err != nil {
+			return err
+		}
 	}
 	return nil
 }

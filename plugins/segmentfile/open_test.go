@@ -253,8 +253,8 @@ func TestDirectories(t *testing.T) {
 		"old timeline":           {files: map[string][]byte{"00000001000000000000000F": seg(4), "00000001000000000000000F.partial": seg(1), "000000020000000000000004": seg(4)}, want: 5 << 20},
 		"history, backup, other": {files: map[string][]byte{"00000002.history": nil, three + ".00000028.backup": nil, "notes.txt": nil, four: seg(4), four + ".bak": nil, "00000001000000000000FFFF": nil}, want: 5 << 20},
 		"older ones compressed":  {files: map[string][]byte{two + ".gz": nil, three: seg(3), four: seg(4)}, want: 5 << 20},
-		"compressed":             {files: map[string][]byte{three: seg(3), four + ".gz": nil}, err: []string{four + ".gz", "compressed", "decompress"}},
-		"compressed partial":     {files: map[string][]byte{three + ".lz4": nil, four + ".lz4.partial": nil}, err: []string{"compressed"}},
+		"compressed":             {files: map[string][]byte{three: seg(3), four + ".gz": nil}, err: []string{four + ".gz", "cannot be decompressed"}},
+		"compressed partial":     {files: map[string][]byte{three + ".lz4": nil, four + ".lz4.partial": nil}, err: []string{three + ".lz4", "cannot be decompressed"}},
 		"no segment":             {files: map[string][]byte{three: seg(3), four: rest}, err: []string{four, "not a WAL segment", "move it"}},
 		"wrong place":            {files: map[string][]byte{three: seg(3), four: seg(3)}, err: []string{four, "not a WAL segment"}},
 		"not whole":              {files: map[string][]byte{three: seg(3), four: seg(4)[:5000]}, err: []string{four, "5000 bytes instead of 1048576"}},
@@ -317,7 +317,7 @@ func TestWaitsForPredecessor(t *testing.T) {
 	first := mustStart(t, disk, w)
 	opened := make(chan error)
 	go func() {
-		sink := segmentfile.New(&segmentfile.Config{Directory: archive}, disk)
+		sink := segmentfile.New(config(archive), disk)
 		_, err := sinktest.OpenSink(t.Context(), segmentfile.Definition(), sink, system(), sinktest.Options{Start: w.Options().Start, LockWait: time.Minute})
 		opened <- err
 	}()

@@ -3,53 +3,17 @@ package segmentfile
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"io"
 	"os"
 
-	"github.com/walplex/walplex/sdk/durable"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/xlogreader"
 )
-
-// readSize is how much of a file is read at once, in bytes.
-const readSize = 256 << 10
 
 // XLOG_SWITCH (catalog/pg_control.h), and the part of xl_info that says so.
 const (
 	infoMask   = 0xF0
 	infoSwitch = 0x40
 )
-
-// errStop ends the reading of a file without being a fault.
-var errStop = errors.New("stop")
-
-// each calls fn with consecutive pieces of the first limit bytes of a file; a
-// shorter file ends sooner.
-func (d *directory) each(ctx context.Context, file string, limit int64, fn func(p []byte) error) error {
-	f, err := d.fs.OpenFile(d.join(file), os.O_RDONLY, 0)
-	if err != nil {
-		return explain(err, "read the archive")
-	}
-	defer f.Close()
-	buf := make([]byte, min(readSize, limit))
-	for off := int64(0); off < limit; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := f.ReadAt(buf[:min(int64(len(buf)), limit-off)], off)
-		if err != nil && err != io.EOF {
-			return explain(err, "read the archive")
-		}
-		if errFn := fn(buf[:n]); errFn != nil {
-			return errFn
-		}
-		if off += int64(n); err == io.EOF || n == 0 {
-			break
-		}
-	}
-	return nil
-}
 
 // scanner reads records up to the first place that is none.
 type scanner struct {
@@ -159,26 +123,30 @@ func (d *directory) overwrittenBefore(file string, start, end wal.LSN) (bool, er
 	return false, nil
 }
 
-// settle makes durable what of a partial segment lies before at, and puts zeros
-// behind it that are durable too. It writes the bytes anew: those of a write that
-// failed in a former life may be in memory only, and no sync would write them.
-func (d *directory) settle(ctx context.Context, f durable.File, r *run, at wal.LSN) error {
-	keep := int64(at - r.size.LSN(r.end))
-	what := "make what was received before " + at.String() + " durable"
-	if err := f.Truncate(keep); err != nil {
-		return explain(err, what)
+// settle makes durable what of the partial segment lies before at, and puts zeros
+// behind it that are durable too, unless all of it is to stay. It writes the bytes
+// anew: those of a write that failed in a former life may be in memory only, and no
+// sync would write them.
+func (s *Sink) settle(ctx context.Context, at wal.LSN, all bool) error {
+	what := "make what was received before " + at.String()
+	n := int64(s.run.size)
+	if !all {
+		n = int64(at - s.cur.start)
+		if err := s.cur.f.Truncate(n); err != nil {
+			return explain(err, what+" durable")
+		}
 	}
 	off := int64(0)
-	err := d.each(ctx, r.name(r.end)+wal.PartialSuffix, keep, func(p []byte) error {
-		_, err := f.WriteAt(p, off)
+	err := s.dir.each(ctx, s.cur.name+wal.PartialSuffix, n, func(p []byte) error {
+		_, err := s.cur.f.WriteAt(p, off)
 		off += int64(len(p))
-		return explain(err, what)
+		return explain(err, what+" durable")
 	})
+	if err == nil && s.config.Preallocate && !all {
+		err = explain(s.cur.f.Allocate(int64(s.run.size)), what+" durable")
+	}
 	if err != nil {
 		return err
 	}
-	if err := f.Allocate(int64(r.size)); err != nil {
-		return explain(err, what)
-	}
-	return notDurable(f.SyncData(), "make what was received before "+at.String())
+	return notDurable(s.cur.f.SyncData(), what)
 }

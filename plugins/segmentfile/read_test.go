@@ -57,7 +57,7 @@ func TestReadWAL(t *testing.T) {
 			t.Errorf("%s: other bytes", what)
 		}
 	}
-	if _, err := readAll(t.Context(), segmentfile.New(&segmentfile.Config{Directory: archive}, disk), 1, 1<<20, 0); !errors.Is(err, sdk.ErrNotHeld) {
+	if _, err := readAll(t.Context(), segmentfile.New(config(archive), disk), 1, 1<<20, 0); !errors.Is(err, sdk.ErrNotHeld) {
 		t.Errorf("of an archive that is empty: %v", err)
 	}
 	stop := errors.New("stop")
@@ -125,7 +125,7 @@ func TestWriteAllocatesNothing(t *testing.T) {
 	const size = 16 << 20
 	w := waltest.New(waltest.Options{SegmentSize: size})
 	messages(w, 10_000)
-	def, sink := segmentfile.Definition(), segmentfile.New(&segmentfile.Config{Directory: t.TempDir()}, durable.OS{})
+	def, sink := segmentfile.Definition(), segmentfile.New(config(t.TempDir()), durable.OS{})
 	sys := system()
 	sys.SegmentSize = size
 	_, err := sinktest.OpenSink(t.Context(), def, sink, sys, sinktest.Options{Start: w.Options().Start})
@@ -160,7 +160,7 @@ func BenchmarkArchive(b *testing.B) {
 	sys.SegmentSize = size
 	b.SetBytes(int64(len(w.Bytes())))
 	for b.Loop() {
-		sink := segmentfile.New(&segmentfile.Config{Directory: b.TempDir()}, durable.OS{})
+		sink := segmentfile.New(config(b.TempDir()), durable.OS{})
 		if _, err := sinktest.OpenSink(b.Context(), def, sink, sys, sinktest.Options{Start: w.Options().Start}); err != nil {
 			b.Fatal(err)
 		}

@@ -27,20 +27,34 @@ func (s *Sink) openSegment() error {
 	}
 	what := "begin the segment at " + s.pos.String()
 	name := s.run.name(s.run.size.SegNo(s.pos))
-	f, err := s.dir.fs.OpenFile(s.dir.join(name+wal.PartialSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
+	f, err := s.dir.fs.OpenFile(s.dir.join(name+wal.PartialSuffix), os.O_RDWR|os.O_CREATE|os.O_EXCL|s.syncFlag(), s.dir.access.file)
 	if errors.Is(err, fs.ErrExist) {
-		f, err = s.dir.openVoid(name)
+		f, err = s.dir.openVoid(name, s.syncFlag())
 	}
 	if err != nil {
 		return explain(err, what)
 	}
+	if err := s.dir.access.give(f); err != nil {
+		return explain(errors.Join(err, f.Close()), what)
+	}
 	s.cur = &segment{f: f, name: name, start: s.pos, end: s.run.size.End(s.pos), fresh: true}
+	if !s.config.Preallocate {
+		return nil
+	}
 	return explain(f.Allocate(int64(s.run.size)), what)
+}
+
+// syncFlag is what the files of WAL are opened with besides.
+func (s *Sink) syncFlag() int {
+	if s.config.Sync == syncODSync {
+		return durable.ODSync
+	}
+	return 0
 }
 
 // openVoid opens a partial segment that was there without holding anything, such
 // as one whose first page did not survive a crash, and empties it.
-func (d *directory) openVoid(name string) (durable.File, error) {
+func (d *directory) openVoid(name string, flag int) (durable.File, error) {
 	file := name + wal.PartialSuffix
 	_, ok, err := d.header(entry{segment: name, file: file})
 	if err != nil {
@@ -49,7 +63,7 @@ func (d *directory) openVoid(name string) (durable.File, error) {
 	if ok {
 		return nil, sdk.Permanentf("%s holds WAL, and was not there when the archive was opened: another program, such as pg_receivewal, is writing to the directory: end it", d.join(file))
 	}
-	f, err := d.fs.OpenFile(d.join(file), os.O_RDWR, 0)
+	f, err := d.fs.OpenFile(d.join(file), os.O_RDWR|flag, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +79,10 @@ func (s *Sink) sync() error {
 		return nil
 	}
 	what := "make WAL before " + s.pos.String()
-	if err := s.cur.f.SyncData(); err != nil {
-		return notDurable(err, what)
+	if s.syncFlag() == 0 {
+		if err := s.cur.f.SyncData(); err != nil {
+			return notDurable(err, what)
+		}
 	}
 	if s.cur.fresh {
 		if err := s.dir.fs.SyncDir(s.dir.path); err != nil {
@@ -97,21 +113,28 @@ func (s *Sink) finish(ctx context.Context) error {
 	}
 	s.run.end, s.run.partial = s.run.size.SegNo(cur.end), false
 	s.setHeld(cur.end)
-	return nil
+	return s.compressor.add(ctx, &s.run, s.run.end-1)
 }
 
 // final links the partial segment to its final name. A file that has the name is
 // never replaced: it must have the same bytes.
 func (d *directory) final(ctx context.Context, r *run, name string) error {
 	from, to := d.join(name+wal.PartialSuffix), d.join(name)
+	for _, file := range finishedNames(name)[1:] {
+		if _, err := d.fs.Stat(d.join(file)); err == nil {
+			if err := d.mustEqual(ctx, r, file, name+wal.PartialSuffix, false); err != nil {
+				return err
+			}
+		}
+	}
 	err := d.fs.Link(from, to)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return d.mustEqual(ctx, r, name, false)
+		return d.mustEqual(ctx, r, name, name+wal.PartialSuffix, false)
 	case noLinks(err):
 		// The directory is locked: nobody makes the file between the two calls.
 		if _, err := d.fs.Stat(to); !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(err, d.mustEqual(ctx, r, name, false))
+			return errors.Join(err, d.mustEqual(ctx, r, name, name+wal.PartialSuffix, false))
 		}
 		return d.fs.Rename(from, to)
 	}

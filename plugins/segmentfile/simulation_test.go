@@ -82,7 +82,7 @@ func (s *simulation) run(ctx context.Context) error {
 // open starts the sink on what the crash has left, and compares its answer with
 // what was promised before.
 func (s *simulation) open(ctx context.Context) error {
-	s.sink = segmentfile.New(&segmentfile.Config{Directory: archive}, s.wrap(s.disk))
+	s.sink = segmentfile.New(config(archive), s.wrap(s.disk))
 	var err error
 	s.session, err = sinktest.OpenSink(ctx, segmentfile.Definition(), s.sink, system(), sinktest.Options{Start: s.start})
 	if err != nil {

@@ -12,38 +12,20 @@ import (
 	"github.com/walplex/walplex/sdk/wal"
 )
 
-// Permissions of what the sink makes: WAL holds all of a cluster's data.
-const (
-	dirPerm  = 0o700
-	filePerm = 0o600
-)
-
-// Config is the sink's configuration.
-type Config struct {
-	Directory string `walplex:"directory,required" format:"path" doc:"where the segments lie, named as in pg_wal; made when missing; a directory of pg_receivewal's is continued"`
-}
-
-// Validate implements [sdk.Validator].
-func (c *Config) Validate() []sdk.ConfigError {
-	if c.Directory == "" {
-		return []sdk.ConfigError{{Path: []any{"directory"}, Summary: "No directory", Detail: "name the directory in which the segments are to lie"}}
-	}
-	return nil
-}
-
 // Definition is the sink type segment_file.
 func Definition() *sdk.Definition {
-	return sdk.Define("segment_file", func(c *Config) sdk.Sink { return New(c, durable.OS{}) }, sdk.RawWAL(), sdk.KeepsWAL())
+	return sdk.Define("segment_file", func(c *Config) sdk.Sink { return New(c, durable.OS{}) }, sdk.RawWAL(), sdk.KeepsWAL(), sdk.Rewinds())
 }
 
 // Sink is a segment_file sink.
 type Sink struct {
-	dir  directory
-	log  *slog.Logger
-	lock io.Closer
-	run  run  // what was there at Open; of a new sink, what the first batch says
-	new  bool // nothing was there, and nothing was written yet
-	ours bool // what is there is of the cluster and timeline that is streamed
+	config Config
+	dir    directory
+	log    *slog.Logger
+	lock   io.Closer
+	run    run  // what was there at Open; of a new sink, what the first batch says
+	new    bool // nothing was there, and nothing was written yet
+	ours   bool // what is there can be continued with the WAL that is streamed
 
 	cur       *segment // being received, nil between two
 	pos       wal.LSN  // end of what was written
@@ -51,7 +33,11 @@ type Sink struct {
 	head      [shortHeaderSize]byte
 	seam      *seam
 	seamDone  bool
+	fork      *fork // nil but at the beginning of a new timeline
 	failed    error // of a write or sync: nothing is certain any more
+
+	compressor *compressor // nil: segments stay as they are
+	inline     bool        // see compressor
 
 	mu   sync.Mutex // held is read by ReadWAL at any time
 	held held
@@ -59,19 +45,21 @@ type Sink struct {
 
 // held is what the archive holds durably, up to flushed.
 type held struct {
+	systemID uint64
 	timeline wal.TimelineID
 	size     wal.SegmentSize
 	flushed  wal.LSN
 }
 
 var (
-	_ sdk.Sink   = (*Sink)(nil)
-	_ sdk.Reader = (*Sink)(nil)
+	_ sdk.Sink     = (*Sink)(nil)
+	_ sdk.Reader   = (*Sink)(nil)
+	_ sdk.Rewinder = (*Sink)(nil)
 )
 
 // New makes a sink whose directory is on fsys.
 func New(c *Config, fsys durable.FS) *Sink {
-	return &Sink{dir: directory{fs: fsys, path: c.Directory}}
+	return &Sink{config: *c, dir: directory{fs: fsys, path: c.Directory}}
 }
 
 // Write implements [sdk.Sink].
@@ -82,6 +70,9 @@ func (s *Sink) Write(ctx context.Context, b *sdk.Batch) error {
 	p, lsn := b.WAL(), b.WALStart()
 	if len(p) == 0 {
 		return nil
+	}
+	if s.failed = s.compressor.fault(); s.failed != nil {
+		return s.failed
 	}
 	if err := s.expect(ctx, b.Timeline(), lsn, p); err != nil {
 		return err
@@ -104,6 +95,9 @@ func (s *Sink) expect(ctx context.Context, tli wal.TimelineID, lsn wal.LSN, p []
 			tli, s.dir.path, s.run.systemID, s.run.timeline)
 	case lsn != s.pos:
 		return errors.New("gap in the stream: WAL up to " + s.pos.String() + " is followed by WAL from " + lsn.String())
+	}
+	if s.fork != nil {
+		return s.checkFork(p)
 	}
 	return s.checkSeam(ctx, p)
 }
@@ -160,11 +154,14 @@ func (s *Sink) Flush(context.Context) (wal.LSN, error) {
 	return s.flushed(), nil
 }
 
-// Close implements [sdk.Sink]. It makes nothing durable.
-func (s *Sink) Close(context.Context) error {
-	var err error
+// Close implements [sdk.Sink]. It makes nothing durable, but waits for segments
+// that are being compressed.
+func (s *Sink) Close(ctx context.Context) error {
+	s.compressor.close(ctx, s.failed != nil)
+	s.compressor = nil
+	err := s.closeFork()
 	if s.cur != nil {
-		err = s.cur.f.Close()
+		err = errors.Join(err, s.cur.f.Close())
 		s.cur = nil
 	}
 	if s.lock != nil {
@@ -183,5 +180,5 @@ func (s *Sink) flushed() wal.LSN {
 func (s *Sink) setHeld(flushed wal.LSN) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held = held{timeline: s.run.timeline, size: s.run.size, flushed: flushed}
+	s.held = held{systemID: s.run.systemID, timeline: s.run.timeline, size: s.run.size, flushed: flushed}
 }

@@ -14,8 +14,14 @@ const tempSuffix = ".tmp"
 // afterwards, after power loss too, finds either the old bytes or all of the new
 // ones. It is durable when the function returns without error. One writer a name.
 func WriteFileAtomic(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	return WriteFileAtomicAs(fsys, name, data, perm, func(File) error { return nil })
+}
+
+// WriteFileAtomicAs is [WriteFileAtomic] of a file that prepare has changed, such
+// as its owner, before its name is there.
+func WriteFileAtomicAs(fsys FS, name string, data []byte, perm fs.FileMode, prepare func(File) error) error {
 	temp := name + tempSuffix
-	if err := writeSynced(fsys, temp, data, perm); err != nil {
+	if err := writeSynced(fsys, temp, data, perm, prepare); err != nil {
 		_ = fsys.Remove(temp)
 		return err
 	}
@@ -27,12 +33,15 @@ func WriteFileAtomic(fsys FS, name string, data []byte, perm fs.FileMode) error 
 }
 
 // writeSynced makes a file with these bytes and makes the bytes durable.
-func writeSynced(fsys FS, name string, data []byte, perm fs.FileMode) error {
+func writeSynced(fsys FS, name string, data []byte, perm fs.FileMode, prepare func(File) error) error {
 	f, err := fsys.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(data); err == nil {
+	if err = prepare(f); err == nil {
+		_, err = f.Write(data)
+	}
+	if err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())

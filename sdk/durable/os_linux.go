@@ -5,6 +5,10 @@ import (
 	"syscall"
 )
 
+// ODSync is the flag of OpenFile with which a write is durable when it returns,
+// as far as SyncData would make it.
+const ODSync = syscall.O_DSYNC
+
 // tryLock takes the lock or fails with EWOULDBLOCK. The lock belongs to the open
 // file: it ends when the process does, however that happens.
 func tryLock(f *os.File) error {

@@ -8,6 +8,9 @@ import (
 	"syscall"
 )
 
+// ODSync is the flag of OpenFile with which a write is durable when it returns.
+const ODSync = os.O_SYNC
+
 // tryLock takes the lock or fails with EWOULDBLOCK. The lock belongs to the open
 // file: it ends when the process does, however that happens.
 func tryLock(f *os.File) error {
