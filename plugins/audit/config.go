@@ -48,7 +48,7 @@ func (c *Config) Validate() []sdk.ConfigError {
 // Definition is the sink type "audit", whose files lie in fsys.
 func Definition(fsys durable.FS) *sdk.Definition {
 	return sdk.Define("audit", func(c *Config) sdk.Sink { return newSink(fsys, c) },
-		sdk.Records(),
+		sdk.Records(), sdk.Rewinds(),
 		// A line needs a record's head only, which its first fragment holds.
 		sdk.MaxRecord(0))
 }

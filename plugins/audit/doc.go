@@ -50,6 +50,26 @@
 // the user wants so. A file ends before the record that would make it larger than
 // rotate_bytes, and where timeline, level or filtered change. Old files may be moved away at any time, all but the newest.
 //
+// # Timelines
+//
+// Where the source was promoted its WAL goes on on a new timeline, from a switch
+// point that may lie before records that are in the trail already: those never
+// belonged to the new timeline. Their lines stay, and a rewound line, the last of
+// its file, says so:
+//
+//	{"rewound":{"old_timeline":1,"switch_lsn":"0/3000100","new_timeline":2,"from_lsn":"0/3000150","to_lsn":"0/3000100"}}
+//
+//	old_timeline  number  timeline of the trail up to this line
+//	switch_lsn    string  where the server's history left it
+//	new_timeline  number  timeline of the lines that follow, in files of its own
+//	from_lsn      string  position before: no line is of a later record
+//	to_lsn        string  position after: the end of a record, at most switch_lsn
+//
+// So whoever reads the files in order drops, at a rewound line, all records before
+// it with end_lsn > to_lsn, and has each record of the server's history once. A
+// switch that takes nothing back has the line too, with to_lsn = from_lsn. There is
+// none where the trail has no file yet.
+//
 // # Position
 //
 // What is durable is written beside the files, in position.json: two slots of

@@ -42,6 +42,9 @@ type header struct {
 	Filtered bool           `json:"filtered"` // the sink had a filter
 }
 
+// partial reports that the file need not have a line for every record.
+func (h *header) partial() bool { return h.Filtered || h.Level != LevelRecord }
+
 // parseHeader reads a file's first line, without its end.
 func parseHeader(line []byte) (header, error) {
 	var v struct {

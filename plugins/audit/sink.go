@@ -130,7 +130,9 @@ func (s *sink) recover(p position, files []string) (err error) {
 			return err
 		}
 	}
-	s.to = wal.Position{Timeline: p.Timeline, LSN: p.LSN}
+	if p.LSN != 0 {
+		s.to = wal.Position{Timeline: p.Timeline, LSN: p.LSN}
+	}
 	s.last = p.LSN
 	return nil
 }
@@ -147,15 +149,12 @@ func (s *sink) Write(ctx context.Context, b *sdk.Batch) error {
 }
 
 func (s *sink) write(ctx context.Context, b *sdk.Batch) error {
-	if err := ctx.Err(); err != nil {
+	if err := s.usable(ctx); err != nil {
 		return err
 	}
-	if s.position == nil {
-		return sdk.Permanentf("the trail in %s belongs to another cluster than system %d: choose another directory", s.config.Directory, s.system)
-	}
 	tli := b.Timeline()
-	if tli < s.to.Timeline {
-		return sdk.Permanentf("WAL of timeline %d after WAL of timeline %d: nothing was written", tli, s.to.Timeline)
+	if tli != s.to.Timeline && s.to.LSN != 0 {
+		return sdk.Permanentf("WAL of timeline %d after WAL of timeline %d, without a switch between them: nothing was written", tli, s.to.Timeline)
 	}
 	for rec := range b.Records() {
 		if err := s.add(tli, rec); err != nil {
@@ -164,6 +163,14 @@ func (s *sink) write(ctx context.Context, b *sdk.Batch) error {
 	}
 	s.to = wal.Position{Timeline: tli, LSN: max(s.to.LSN, b.To(), s.last)}
 	return nil
+}
+
+// usable says why nothing can be written.
+func (s *sink) usable(ctx context.Context) error {
+	if s.position == nil {
+		return sdk.Permanentf("the trail in %s belongs to another cluster than system %d: choose another directory", s.config.Directory, s.system)
+	}
+	return ctx.Err()
 }
 
 // add writes the line of a record, when it is whole or its last fragment.
@@ -234,7 +241,7 @@ func (s *sink) flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.position == nil || s.to == (wal.Position{Timeline: s.position.p.Timeline, LSN: s.position.p.LSN}) {
+	if s.position == nil || s.to.LSN == 0 || s.to == (wal.Position{Timeline: s.position.p.Timeline, LSN: s.position.p.LSN}) {
 		return nil
 	}
 	if err := s.trail.sync(); err != nil {

@@ -395,11 +395,22 @@ func TestNewTimelineBeginsAFile(t *testing.T) {
 	deliver(t, s, w, w.End())
 	flush(t, s)
 	closeSession(t, s)
-	before := len(w.Records())
+	before, at := len(w.Records()), w.End()
 	w.SetTimeline(2)
 	w.FillTo(0)
 	w.Append(waltest.Commit(6, time.Unix(1e9, 0)))
 	s = open(t, fsys, testConfig(), w)
+	if err := s.Deliver(t.Context(), stretch(w, s.Next(), w.End())); !sdk.IsPermanent(err) {
+		t.Errorf("a timeline that nobody told of: %v", err)
+	}
+	closeSession(t, s)
+	s = open(t, fsys, testConfig(), w)
+	if got := s.Result().Position; got != (wal.Position{Timeline: 1, LSN: at}) {
+		t.Errorf("opened at %s", got)
+	}
+	if got, err := s.Epoch(t.Context(), &sdk.Epoch{OldTimeline: 1, SwitchLSN: at, NewTimeline: 2}); err != nil || got != at {
+		t.Errorf("rewound to %s, %v", got, err)
+	}
 	deliver(t, s, w, w.End())
 	flush(t, s)
 	_, names := trailLines(t, fsys)

@@ -28,10 +28,11 @@ type Report struct {
 	Position wal.Position // durable; LSN 0: nothing is held yet
 	Files    int
 	Records  int64
-	First    wal.LSN // start of the first record, 0 without records
-	Last     wal.LSN // end of the last record, 0 without records
-	Partial  int     // files whose filter or level leaves records out: of these nobody can tell whether one is missing
-	Behind   int64   // bytes behind the position: being written, or cut at the next Open
+	First    wal.LSN  // start of the first record, 0 without records
+	Last     wal.LSN  // end of the last record that still counts, 0 without records
+	Switches []Switch // of timelines, as rewound lines tell them
+	Partial  int      // files whose filter or level leaves records out: of these nobody can tell whether one is missing
+	Behind   int64    // bytes behind the position: being written, or cut at the next Open
 	Problems int64
 	Problem  *Problem // the first, nil when all is well
 }
@@ -85,8 +86,10 @@ func Verify(ctx context.Context, fsys durable.FS, dir string, o VerifyOptions) (
 		v.problem("it is no file of this trail")
 	}
 	reached := p.File == ""
-	for _, name := range files {
+	v.names = files
+	for i, name := range files {
 		reached = reached || name == p.File
+		v.index = i
 		if err := v.verifyFile(ctx, name); err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
 		}
@@ -97,6 +100,9 @@ func Verify(ctx context.Context, fsys durable.FS, dir string, o VerifyOptions) (
 	}
 	if v.Last > p.LSN {
 		v.problem("it says that records up to %s are held, but the files have them up to %s", p.LSN, v.Last)
+	}
+	if reached && v.timeline != 0 && v.timeline != p.Timeline {
+		v.problem("it is on timeline %d, but the files end on timeline %d", p.Timeline, v.timeline)
 	}
 	return &v.Report, nil
 }
@@ -109,6 +115,11 @@ type verifier struct {
 	p    position
 	buf  *bufio.Reader
 
+	names    []string       // of all files
+	index    int            // of the file in names
+	timeline wal.TimelineID // that the next record is of, 0 before the first file
+
+	off  int64 // of the line, bytes
 	file string
 	at   wal.Position // where the file begins, by its name
 	some bool         // the file does not have every record
@@ -143,6 +154,10 @@ func (v *verifier) verifyFile(ctx context.Context, name string) error {
 	if v.at, err = parseFileName(name); err != nil {
 		return err
 	}
+	if v.timeline != 0 && v.at.Timeline != v.timeline {
+		v.problem("it is of timeline %d, but lines of timeline %d come next: the rewound line is missing", v.at.Timeline, v.timeline)
+	}
+	v.timeline = v.at.Timeline
 	size := info.Size()
 	if name == v.p.File {
 		if size < v.p.Offset {
@@ -156,8 +171,10 @@ func (v *verifier) verifyFile(ctx context.Context, name string) error {
 }
 
 func (v *verifier) verifyLines(ctx context.Context) error {
-	for {
+	v.off = 0
+	for length := 0; ; v.off += int64(length) {
 		line, err := v.buf.ReadSlice('\n')
+		length = len(line)
 		if err == io.EOF && len(line) == 0 {
 			break
 		}
@@ -171,7 +188,8 @@ func (v *verifier) verifyLines(ctx context.Context) error {
 		case errors.Is(err, bufio.ErrBufferFull):
 			v.problem("the line is longer than %d bytes", maxLine)
 			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = v.buf.ReadSlice('\n')
+				line, err = v.buf.ReadSlice('\n')
+				length += len(line)
 			}
 		case err != nil:
 			return err
@@ -180,7 +198,9 @@ func (v *verifier) verifyLines(ctx context.Context) error {
 				return err
 			}
 		default:
-			v.record(line)
+			if err := v.other(ctx, line); err != nil {
+				return err
+			}
 		}
 	}
 	if v.line < 2 {
@@ -195,7 +215,7 @@ func (v *verifier) header(line []byte) error {
 	if sdk.IsPermanent(err) {
 		return err
 	}
-	v.some = err != nil || h.Filtered || h.Level != LevelRecord
+	v.some = err != nil || h.partial()
 	if err != nil {
 		v.problem("%v", err)
 		return nil
@@ -254,6 +274,44 @@ func (v *verifier) parse(line []byte) (l scanned, record bool) {
 	return scanned{}, false
 }
 
+// other checks a line that is no header.
+func (v *verifier) other(ctx context.Context, line []byte) error {
+	s, ok, err := parseRewound(line)
+	switch {
+	case !ok:
+		v.record(line)
+		return nil
+	case err != nil:
+		v.problem("%v", err)
+		return nil
+	}
+	return v.rewound(ctx, s)
+}
+
+// rewound goes back to where the line says.
+func (v *verifier) rewound(ctx context.Context, s Switch) error {
+	v.Switches = append(v.Switches, s)
+	if s.OldTimeline != v.timeline {
+		v.problem("it ends timeline %d, but the lines before it are of timeline %d", s.OldTimeline, v.timeline)
+	}
+	if s.From < v.Last {
+		v.problem("it goes back from %s, but the lines before it have records up to %s", s.From, v.Last)
+	}
+	v.timeline = s.NewTimeline
+	if s.To >= v.Last {
+		return nil
+	}
+	last, found, err := lastBefore(ctx, v.fsys, v.dir, v.names[:v.index+1], v.off, s.To)
+	if err != nil {
+		return err
+	}
+	v.prev, v.Last = 0, s.To
+	if found {
+		v.prev, v.Last = last.start, last.end
+	}
+	return nil
+}
+
 func (v *verifier) record(line []byte) {
 	l, ok := v.parse(line)
 	if !ok {
@@ -267,6 +325,8 @@ func (v *verifier) record(line []byte) {
 		v.problem("the record at %s begins before the one before it ends, at %s", start, v.Last)
 	case v.prev != 0 && l.prev != v.prev && !v.o.Filtered:
 		v.problem("a record is missing: the record at %s follows the one at %s, but the line before has the one at %s", start, l.prev, v.prev)
+	case v.timeline != v.at.Timeline:
+		v.problem("the record at %s is of timeline %d, but a rewound line before it says that timeline %d comes", start, l.timeline, v.timeline)
 	case l.timeline != v.at.Timeline:
 		v.problem("the record at %s is of timeline %d, the file of timeline %d", start, l.timeline, v.at.Timeline)
 	case v.line == 2 && start != v.at.LSN:

@@ -160,7 +160,7 @@ func TestDocumentedLines(t *testing.T) {
 			lines = append(lines, line)
 		}
 	}
-	if len(lines) != 3 {
+	if len(lines) != 4 {
 		t.Fatalf("%d examples", len(lines))
 	}
 	if l, ok := scanLine([]byte(lines[0])); !ok || l.end != 0x3000118 {
@@ -169,12 +169,15 @@ func TestDocumentedLines(t *testing.T) {
 	if h, err := parseHeader([]byte(lines[1])); err != nil || lines[1] != string(appendHeader(nil, &h)) {
 		t.Errorf("a header reads as %+v, %v", h, err)
 	}
-	body, _, _ := strings.Cut(lines[2], crcKey)
+	if s, ok, err := parseRewound([]byte(lines[2])); !ok || err != nil || lines[2] != string(appendRewound(nil, &s)) {
+		t.Errorf("a rewound line reads as %+v, %v", s, err)
+	}
+	body, _, _ := strings.Cut(lines[3], crcKey)
 	p, err := parseSlot(fmt.Appendf(nil, `%s%s%08x"}`, body, crcKey, checksum([]byte(body))))
 	if err != nil || p.Offset != 381 {
 		t.Errorf("a slot reads as %+v, %v", p, err)
 	}
-	if got := string(appendPosition(nil, &p)); strings.TrimRight(got, " \n") != strings.TrimSpace(lines[2]) {
+	if got := string(appendPosition(nil, &p)); strings.TrimRight(got, " \n") != strings.TrimSpace(lines[3]) {
 		t.Errorf("the slot is really %s", strings.TrimRight(got, " \n"))
 	}
 }

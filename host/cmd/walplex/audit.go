@@ -30,6 +30,13 @@ func auditCommand() *cobra.Command {
 func printTrail(w io.Writer, r *audit.Report) error {
 	fmt.Fprintf(w, "system identifier  %d\nposition           %s\nfiles              %d\nrecords            %d, from %s to %s\n",
 		r.SystemID, r.Position, r.Files, r.Records, r.First, r.Last)
+	for _, sw := range r.Switches {
+		taken := "nothing was taken back"
+		if sw.To < sw.From {
+			taken = fmt.Sprintf("lines of records from %s to %s count no more", sw.To, sw.From)
+		}
+		fmt.Fprintf(w, "switch             timeline %d ended at %s, timeline %d followed; %s\n", sw.OldTimeline, sw.SwitchLSN, sw.NewTimeline, taken)
+	}
 	if r.Behind > 0 {
 		fmt.Fprintf(w, "behind it          %d bytes, which are being written or will be cut\n", r.Behind)
 	}
