@@ -69,10 +69,11 @@ type Plugin struct {
 
 // Stream is one physical replication stream and its sinks.
 type Stream struct {
-	Name     string
-	Postgres Postgres
-	Archive  *Archive // the source instead of Postgres; nil: there is none
-	Sinks    []*Sink  // in the order of the file
+	Name      string
+	Postgres  Postgres
+	Archive   *Archive    // the source instead of Postgres; nil: there is none
+	Fallbacks []*Fallback // in the order of the file
+	Sinks     []*Sink     // in the order of the file
 
 	Range hcl.Range // of the block's header
 }

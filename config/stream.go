@@ -14,6 +14,7 @@ var streamShape = &shape{
 	blocks: map[string]string{
 		"postgres": `postgres {`,
 		"archive":  `archive {`,
+		"fallback": `fallback {`,
 		"sink":     `sink "TYPE" "NAME" {`,
 	},
 }
@@ -24,6 +25,8 @@ func (l *loader) loadStream(b *hclsyntax.Block) {
 	refs := map[*Sink][]reference{}
 	for _, inner := range l.checkShape(streamShape, b.Body) {
 		switch {
+		case inner.Type == "fallback":
+			s.Fallbacks = append(s.Fallbacks, l.loadFallback(inner))
 		case inner.Type == "sink":
 			sink, after := l.loadSink(inner)
 			s.Sinks = append(s.Sinks, sink)

@@ -155,10 +155,11 @@ func PartialNames(segment string) []string {
 // Content reads a file, decompressed.
 type Content struct {
 	io.Reader
-	name  string
-	file  *os.File
-	plain bool
-	close func()
+	name    string
+	file    *os.File
+	plain   bool
+	partial bool
+	close   func()
 }
 
 // OpenFile opens a file as its name says that it is compressed. What is wrong
@@ -177,7 +178,7 @@ func OpenFile(path string) (*Content, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
-	return &Content{Reader: r, name: path, file: f, plain: i == 0, close: done}, nil
+	return &Content{Reader: r, name: path, file: f, plain: i == 0, partial: parsed.Kind == Partial, close: done}, nil
 }
 
 // Name is the path under which the file was opened.

@@ -20,6 +20,9 @@ type Options struct {
 	Start     wal.LSN        // where a new sink begins; 0: with the first segment
 	End       wal.LSN        // nothing behind it is read; 0: all that is there
 	Follow    bool           // wait for more at the end
+	// Whole hands out a finished segment to its end, though its last record goes on in
+	// a segment that is not there: for a reader that has that one from elsewhere.
+	Whole bool
 }
 
 // pollInterval is how often a directory that is followed is looked at.
@@ -246,6 +249,9 @@ func (s *Source) take(p []byte) {
 			continue
 		}
 		break
+	}
+	if s.o.Whole && s.ended == nil && !s.seg.partial {
+		s.valid = s.pos
 	}
 	if s.o.End != 0 && s.valid >= s.o.End && s.ended == nil {
 		s.valid, s.ended = s.o.End, errors.New("the configured end")

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/walplex/walplex/host/internal/chain"
 	"github.com/walplex/walplex/host/internal/postgres"
 	"github.com/walplex/walplex/host/internal/postgres/pgtest"
+	"github.com/walplex/walplex/host/internal/replication"
 	"github.com/walplex/walplex/host/internal/stream"
 	"github.com/walplex/walplex/host/internal/supervisor"
 	"github.com/walplex/walplex/sdk/wal"
@@ -182,6 +184,50 @@ func TestGapOfOneSink(t *testing.T) {
 		t.Error(err)
 	}
 	compareArchive(t, c, d.path("fresh"), end)
+}
+
+// TestGapFromFallback: the server has removed what the archive lacks. A directory
+// that was archived elsewhere has it, or another server: the archive has no hole
+// in the end.
+func TestGapFromFallback(t *testing.T) {
+	for _, kind := range []string{"directory", "server"} {
+		t.Run(kind, func(t *testing.T) {
+			c := server(t, func(o *postgres.Options) { o.Conf = map[string]string{"max_wal_size": "2MB", "min_wal_size": "2MB", "wal_keep_size": "1GB"} })
+			d := newDirs(t)
+			elsewhere := pgtest.Standby(t, c, keepWAL)
+			first := runStream(t, c, stream.Until{}, stream.DefaultTimes(), archiveSink(d), trailSink(d))
+			first.says("caught up", 1)
+			pgtest.Exec(t, c, "CREATE TABLE first AS SELECT 1 AS a")
+			slotReaches(t, c, "walplex", flushLSN(t, c))
+			trailReaches(t, first.s, flushLSN(t, c))
+			if err := first.finish(); err != nil {
+				t.Fatal(err)
+			}
+			moveOn(t, c)
+			caughtUp(t, elsewhere, flushLSN(t, c))
+			pgtest.Exec(t, c, "SELECT pg_drop_replication_slot('walplex')", "ALTER SYSTEM SET wal_keep_size = 0", "SELECT pg_reload_conf()", "CHECKPOINT")
+			eventually(t, "the server has removed WAL", func() bool {
+				pgtest.Exec(t, c, "CHECKPOINT")
+				return query(t, c, "SELECT min(name) > '"+segment.FileName(1, 8)+"' FROM pg_ls_waldir() WHERE name LIKE '0000%'") == "t"
+			})
+			fallback := stream.Fallback{Archive: elsewhere.WALDir()}
+			if kind == "server" {
+				fallback = stream.Fallback{Server: replication.Config{DSN: elsewhere.DSN()}}
+			}
+			caughtUp(t, elsewhere, flushLSN(t, c))
+			p := runConfig(t, stream.Config{Name: "main", Server: replication.Config{DSN: c.DSN()}, Slot: "walplex", CreateSlot: true,
+				StatusInterval: time.Second, Sinks: []stream.SinkConfig{archiveSink(d), trailSink(d)}, Fallbacks: []stream.Fallback{fallback}})
+			p.says("is served by the live stream again", 2)
+			end := flushLSN(t, c)
+			slotReaches(t, c, "walplex", end)
+			trailReaches(t, p.s, end)
+			if err := p.finish(); err != nil {
+				t.Error(err)
+			}
+			start(t, "archive", "verify", d.path("archive")).wants(0)
+			verifyTrailAgainst(t, c, finished(t, d.path("archive")), d.path("trail"), end)
+		})
+	}
 }
 
 // TestDetach: with that policy a sink that falls behind is off until a person

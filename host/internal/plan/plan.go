@@ -92,6 +92,13 @@ func (p *planner) stream(s *config.Stream) stream.Config {
 		Start:          s.Postgres.Start,
 		Ring:           p.cfg.Host.Ring,
 	}
+	for _, f := range s.Fallbacks {
+		c.Fallbacks = append(c.Fallbacks, stream.Fallback{Archive: f.Directory,
+			Server: replication.Config{DSN: f.DSN.Reveal(), ReceiverTimeout: s.Postgres.ReceiverTimeout}})
+		if _, err := replication.ParseDSN(f.DSN.Reveal()); f.Directory == "" && err != nil {
+			p.diags = append(p.diags, p.cfg.ErrorAt(f.Range, "the connection string cannot be read", err.Error()))
+		}
+	}
 	if a := s.Archive; a != nil {
 		c.Archive = &archive.Options{Directory: a.Directory, Timeline: a.Timeline, Start: a.Start, End: a.End, Follow: a.Follow}
 		c.StatusInterval = config.DefaultStatusInterval

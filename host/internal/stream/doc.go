@@ -33,6 +33,7 @@ type Config struct {
 	Name           string
 	Server         replication.Config
 	Archive        *archive.Options // the source instead of Server; nil: there is none
+	Fallbacks      []Fallback       // where WAL is looked for that the source has not, in this order
 	Slot           string           // empty: none
 	CreateSlot     bool
 	StatusInterval time.Duration
@@ -42,6 +43,20 @@ type Config struct {
 	Until          Until
 	Limits         chain.Limits // zero: chain.DefaultLimits
 	Times          Times        // zero: DefaultTimes
+}
+
+// Fallback is a directory of segments, or a server, that may have WAL which the
+// source has removed.
+type Fallback struct {
+	Archive string             // directory; empty: Server
+	Server  replication.Config // another server of the same cluster
+}
+
+func (f *Fallback) name() string {
+	if f.Archive != "" {
+		return "archive " + f.Archive
+	}
+	return "another server"
 }
 
 // SinkConfig describes a sink of the stream.

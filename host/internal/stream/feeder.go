@@ -28,7 +28,7 @@ import (
 // rest.
 type feeder struct {
 	sink   chain.SinkID
-	source chain.SinkID
+	source supplier
 	name   string // of the source
 	upTo   atomic.Uint64
 	more   chan struct{} // upTo has grown
@@ -46,15 +46,26 @@ type feedSource interface {
 }
 
 // startFeeder starts to serve a sink that is aside, after a delay.
-func (s *Stream) startFeeder(ctx context.Context, id, source chain.SinkID, delay time.Duration) {
+func (s *Stream) startFeeder(ctx context.Context, id chain.SinkID, from supplier, delay time.Duration) {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &feeder{sink: id, source: source, name: "the server", more: make(chan struct{}, 1), taken: make(chan struct{}, 1), cancel: cancel}
+	f := &feeder{sink: id, source: from, more: make(chan struct{}, 1), taken: make(chan struct{}, 1), cancel: cancel}
 	var open func(ctx context.Context, start wal.LSN) (feedSource, error)
-	if source == chain.NoSink {
-		open = s.serverFeed(s.sinks[id].timeline)
-	} else {
-		f.name = "sink " + s.cfg.Sinks[source].Name
-		open = s.sinks[source].life.openFeed(s.sinks[id].timeline)
+	tli := s.sinks[id].timeline
+	switch {
+	case from >= 0:
+		f.name = "sink " + s.cfg.Sinks[from].Name
+		open = s.sinks[from].life.openFeed(tli)
+	case from == fromServer:
+		f.name = "the server"
+		open = s.serverFeed(tli, dialer(s.cfg.Server, s.cfg.Archive))
+	default:
+		b := &s.cfg.Fallbacks[fallbacks-from]
+		f.name = b.name()
+		var o *archive.Options
+		if b.Archive != "" {
+			o = &archive.Options{Directory: b.Archive, Timeline: tli, Whole: true}
+		}
+		open = s.serverFeed(tli, dialer(b.Server, o))
 	}
 	s.sinks[id].feed = f
 	at, _ := s.chain.FeedFrom(id)
@@ -165,26 +176,27 @@ func (s *Stream) unfed(ctx context.Context, id chain.SinkID, f *feeder, err erro
 		return ctx.Err()
 	}
 	var corrupt *corruptError
-	missing := errors.Is(err, errNotHeld) || isGap(err) || errors.As(err, &corrupt)
+	// A fallback is asked once: it is no part of the stream.
+	missing := errors.Is(err, errNotHeld) || isGap(err) || errors.As(err, &corrupt) || f.source <= fallbacks
 	k.aside.err = fmt.Errorf("%s: %w", f.name, err)
-	from, _ := s.chain.FeedFrom(id)
-	s.log.Warn("the sink cannot be served beside the stream from this source", "sink", cfg.Name, "source", f.name, "lsn", from, "error", err)
+	lsn, _ := s.chain.FeedFrom(id)
+	s.log.Warn("the sink cannot be served beside the stream from this source", "sink", cfg.Name, "source", f.name, "lsn", lsn, "error", err)
 	if missing {
 		k.aside.tried[f.source] = true
 	}
-	source := s.sourceFor(id, k.aside.tried)
-	if source == chain.NoSink && k.aside.tried[chain.NoSink] {
+	from := s.sourceFor(id, k.aside.tried)
+	if from == none {
 		s.giveUp(id)
 		return s.lost(ctx, id, &Fault{Gap: true, cause: err, Reason: fmt.Sprintf(
-			"sink %q needs WAL from %s on, which neither the server nor a sink of this stream has: %v. Nothing was skipped. "+
-				"Put the missing segments back into the server's pg_wal from another archive, or give the sink a new directory to begin anew", cfg.Name, from, err)})
+			"sink %q needs WAL from %s on, which neither the server nor a sink of this stream has, nor a fallback: %v. Nothing was skipped. "+
+				"Name a directory or a server that has it in a fallback block and reload; or put the missing segments back into the server's pg_wal; or give the sink a new directory to begin anew", cfg.Name, lsn, err)})
 	}
 	delay := time.Duration(0)
-	if !missing || source == f.source {
+	if !missing || from == f.source {
 		delay = k.aside.backoff.delay()
 	}
-	s.chain.SetSource(id, source)
-	s.startFeeder(ctx, id, source, delay)
+	s.chain.SetSource(id, from.sink())
+	s.startFeeder(ctx, id, from, delay)
 	return nil
 }
 
@@ -339,8 +351,8 @@ type serverFeed struct {
 	pos     wal.LSN // of pending's first byte
 }
 
-func (s *Stream) serverFeed(tli wal.TimelineID) func(context.Context, wal.LSN) (feedSource, error) {
-	want, dial := s.system(), dialer(s.cfg.Server, s.cfg.Archive)
+func (s *Stream) serverFeed(tli wal.TimelineID, dial func(context.Context) (origin, error)) func(context.Context, wal.LSN) (feedSource, error) {
+	want := s.system()
 	return func(ctx context.Context, start wal.LSN) (feedSource, error) {
 		conn, err := dial(ctx)
 		if err != nil {
@@ -354,7 +366,7 @@ func openServerFeed(ctx context.Context, conn origin, systemID uint64, tli wal.T
 	f := &serverFeed{conn: conn, pos: start}
 	sys, err := conn.IdentifySystem(ctx)
 	if err == nil && (sys.SystemID != systemID || sys.Timeline < tli) {
-		err = fmt.Errorf("the server is now cluster %d on timeline %d, WAL of cluster %d on timeline %d is needed", sys.SystemID, sys.Timeline, systemID, tli)
+		err = fmt.Errorf("it has WAL of cluster %d up to timeline %d, WAL of cluster %d on timeline %d is needed", sys.SystemID, sys.Timeline, systemID, tli)
 	}
 	if err == nil {
 		var sw *replication.TimelineSwitch

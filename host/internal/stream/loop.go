@@ -28,6 +28,9 @@ type loop struct {
 // startPhysical starts the replication where the sinks need it.
 func (s *Stream) startPhysical(ctx context.Context, conn origin, sys replication.System) (wal.LSN, error) {
 	resume, ok := s.chain.ResumeLSN()
+	if !ok && s.gapStart != 0 {
+		resume, ok = s.gapStart, true // all are served from elsewhere up to here
+	}
 	if !ok {
 		return 0, errors.New("no sink is open")
 	}
@@ -68,7 +71,7 @@ func (s *Stream) streamFrom(ctx context.Context, drain <-chan struct{}, conn ori
 	case errors.Is(err, errRewind) || errors.Is(err, errReload):
 		// In order, so that the slot is free for the next session.
 		_ = l.endCopy(ctx)
-	case isGap(err) && s.dropBehind(ctx, err):
+	case isGap(err) && (s.aroundGap(ctx, s.here) || s.dropBehind(ctx, err)):
 		return errRewind
 	}
 	return err

@@ -161,33 +161,94 @@ func (s *Stream) cameBack(ctx context.Context, id chain.SinkID) error {
 
 // aside is what the loop remembers of a sink that is served beside the stream.
 type aside struct {
-	tried   map[chain.SinkID]bool // sources that do not have what it needs
+	tried   map[supplier]bool // those that do not have what it needs
 	backoff backoff
 	since   time.Time
 	from    wal.LSN
 	err     error // why it does not go on at this moment
 }
 
-// goAside takes a sink off the live stream, and starts to serve it.
-func (s *Stream) goAside(ctx context.Context, id chain.SinkID) {
-	source := s.sourceFor(id, nil)
-	s.chain.Aside(id, source)
-	from, _ := s.chain.FeedFrom(id)
-	s.sinks[id].aside = aside{tried: map[chain.SinkID]bool{}, since: time.Now(), from: from}
-	s.startFeeder(ctx, id, source, 0)
-}
+// supplier is where a sink aside is served from: a sink's number, or one below.
+type supplier int
 
-// sourceFor is a sink that keeps WAL and can serve another, NoSink if there is
-// none that was not tried.
-func (s *Stream) sourceFor(id chain.SinkID, tried map[chain.SinkID]bool) chain.SinkID {
-	for i := range s.sinks {
-		other := chain.SinkID(i)
-		if other == id || tried[other] || s.sinks[i].life == nil || !s.chain.Attached(other) || !s.sinks[i].life.can(wire.CapRead) {
-			continue
-		}
-		return other
+// The sources that are no sinks; from fallbacks on they count down.
+const (
+	fromServer supplier = -1
+	fallbacks  supplier = -2
+)
+
+// none is no source at all: all were tried.
+const none supplier = -1 << 31
+
+// sink is what the chain knows of a source.
+func (f supplier) sink() chain.SinkID {
+	if f >= 0 {
+		return chain.SinkID(f)
 	}
 	return chain.NoSink
+}
+
+// goAside takes a sink off the live stream, and starts to serve it.
+func (s *Stream) goAside(ctx context.Context, id chain.SinkID, tried ...supplier) {
+	k := &s.sinks[id]
+	k.aside = aside{tried: map[supplier]bool{}, since: time.Now()}
+	for _, t := range tried {
+		k.aside.tried[t] = true
+	}
+	from := s.sourceFor(id, k.aside.tried)
+	s.chain.Aside(id, from.sink())
+	k.aside.from, _ = s.chain.FeedFrom(id)
+	s.startFeeder(ctx, id, from, 0)
+}
+
+// sourceFor is the best source for a sink that was not tried: another sink that
+// keeps WAL, which costs the server nothing; the server; a fallback.
+func (s *Stream) sourceFor(id chain.SinkID, tried map[supplier]bool) supplier {
+	for i := range s.sinks {
+		other := chain.SinkID(i)
+		if other == id || tried[supplier(i)] || s.sinks[i].life == nil || !s.chain.Attached(other) || !s.sinks[i].life.can(wire.CapRead) {
+			continue
+		}
+		return supplier(i)
+	}
+	if !tried[fromServer] {
+		return fromServer
+	}
+	for i := range s.cfg.Fallbacks {
+		if f := fallbacks - supplier(i); !tried[f] {
+			return f
+		}
+	}
+	return none
+}
+
+// aroundGap takes aside the sinks that need WAL which the server has removed, when
+// somebody else may have it. The live stream then begins with what the server has,
+// which is what it answers.
+func (s *Stream) aroundGap(ctx context.Context, here *session) bool {
+	size := here.sys.SegmentSize
+	start := size.Start(max(here.slot, 1))
+	if lsn, ok := s.chain.ResumeLSN(); here.slot == 0 || ok && size.Start(lsn) >= start {
+		start = size.Start(here.sys.FlushLSN)
+	}
+	var lacking []chain.SinkID
+	for i := range s.sinks {
+		id := chain.SinkID(i)
+		p := s.chain.Positions(id)
+		if at, _ := s.chain.FeedFrom(id); !p.Attached || p.Aside || size.Start(at) >= start {
+			continue
+		}
+		if s.sourceFor(id, map[supplier]bool{fromServer: true}) == none {
+			return false
+		}
+		lacking = append(lacking, id)
+	}
+	for _, id := range lacking {
+		s.log.Warn("the server has removed WAL that the sink needs; it is served from elsewhere", "sink", s.cfg.Sinks[id].Name)
+		s.goAside(ctx, id, fromServer)
+	}
+	s.gapStart = start
+	return len(lacking) > 0
 }
 
 // joined is called when a sink is live again.

@@ -98,6 +98,10 @@ func (r *reloading) source() bool {
 	if cfg.Ring != next.Ring {
 		r.say("the ring's size changes when walplex is started again")
 	}
+	if !reflect.DeepEqual(cfg.Fallbacks, next.Fallbacks) {
+		r.say("fallbacks")
+	}
+	cfg.Fallbacks = next.Fallbacks
 	cfg.Server, cfg.Archive, cfg.Slot, cfg.CreateSlot = next.Server, next.Archive, next.Slot, next.CreateSlot
 	cfg.StatusInterval, cfg.Start = next.StatusInterval, next.Start
 	if r.s.chain != nil {

@@ -40,7 +40,8 @@ type Stream struct {
 	done     chan struct{}  // closed when the loop is gone
 	opens    sync.WaitGroup // the goroutines that start sinks
 
-	hist wal.History // of the server's timeline, as of the last connection
+	hist     wal.History // of the server's timeline, as of the last connection
+	gapStart wal.LSN     // where the live stream begins when the server has removed what all sinks need
 
 	mu       sync.Mutex
 	sys      replication.System // of the last connection; every other must be of the same cluster
@@ -301,6 +302,9 @@ func (s *Stream) streamTimeline(ctx, until context.Context, drain <-chan struct{
 	sys := here.sys
 	sys.Timeline = s.timeline
 	start, err := s.startPhysical(until, conn, sys)
+	if isGap(err) && (s.aroundGap(ctx, here) || s.dropBehind(ctx, err)) {
+		return errRewind
+	}
 	if err != nil {
 		return err
 	}
