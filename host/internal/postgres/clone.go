@@ -118,6 +118,9 @@ func (c *Cluster) copyTree(dir, root string) error {
 		if err != nil {
 			return err
 		}
+		if d.IsDir() && strings.HasPrefix(rel, "pg_replslot/") {
+			return fs.SkipDir // a slot's directory without its state stops the server
+		}
 		if d.IsDir() {
 			return c.copyDir(dir, rel)
 		}
