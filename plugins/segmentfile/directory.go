@@ -2,6 +2,7 @@ package segmentfile
 
 import (
 	"cmp"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ type directory struct {
 	fs     durable.FS
 	path   string
 	access access
+	info   fs.FileInfo // of the directory that was locked
 }
 
 // kind is how far a file with a segment's name is a segment.

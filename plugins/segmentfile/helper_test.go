@@ -1,15 +1,21 @@
 package segmentfile_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 
 	"github.com/walplex/walplex/plugins/segmentfile"
 	"github.com/walplex/walplex/sdk"
@@ -201,3 +207,25 @@ func readAll(ctx context.Context, sink *segmentfile.Sink, tli wal.TimelineID, fr
 
 // sum is a file's SHA-256 as it is printed.
 func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
+
+// decode decompresses as the suffix says.
+func decode(suffix string, data []byte) ([]byte, error) {
+	var r io.Reader = bytes.NewReader(data)
+	var err error
+	switch suffix {
+	case ".zst":
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(r); err == nil {
+			defer z.Close()
+			r = z
+		}
+	case ".lz4":
+		r = lz4.NewReader(r)
+	case ".gz":
+		r, err = gzip.NewReader(r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}

@@ -84,6 +84,9 @@ func (s *Sink) acquire(ctx context.Context, req *sdk.OpenRequest) error {
 		return explain(err, "lock the directory")
 	}
 	s.lock = lock
+	if s.dir.info, err = s.dir.fs.Stat(s.dir.path); err != nil {
+		return explain(err, "use the directory")
+	}
 	return checkFormat(&s.dir)
 }
 
@@ -180,6 +183,9 @@ func (s *Sink) adopt(ctx context.Context, at wal.LSN, ended bool) error {
 			return explain(err, "continue the archive")
 		}
 		s.cur = &segment{f: f, start: start, end: start + wal.LSN(s.run.size), name: name}
+		if s.cur.info, err = f.Stat(); err != nil {
+			return explain(err, "continue the archive")
+		}
 		if err := s.settle(ctx, at, ended); err != nil {
 			return err
 		}
@@ -201,9 +207,11 @@ func (s *Sink) compressRest(ctx context.Context) error {
 	if s.compressor == nil {
 		return nil
 	}
+	// Besides those that waited there is one in work, and one for which there was no
+	// room.
 	no := s.run.first
-	if s.run.end-no > maxPending {
-		no = s.run.end - maxPending
+	if s.run.end-no > maxPending+2 {
+		no = s.run.end - maxPending - 2
 	}
 	for ; no < s.run.end; no++ {
 		if err := s.compressor.add(ctx, &s.run, no); err != nil {

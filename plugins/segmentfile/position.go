@@ -132,6 +132,10 @@ func (s *Sink) settle(ctx context.Context, at wal.LSN, all bool) error {
 	n := int64(s.run.size)
 	if !all {
 		n = int64(at - s.cur.start)
+		if s.run.first == s.run.end {
+			// Its header alone tells whose archive it is, and on which timeline.
+			n = max(n, longHeaderSize)
+		}
 		if err := s.cur.f.Truncate(n); err != nil {
 			return explain(err, what+" durable")
 		}

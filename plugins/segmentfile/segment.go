@@ -18,12 +18,16 @@ type segment struct {
 	name       string  // without suffix
 	start, end wal.LSN // of the segment
 	fresh      bool    // its name is not durable yet
+	info       fs.FileInfo
 }
 
 // openSegment makes the partial segment at the position, unless it is there.
 func (s *Sink) openSegment() error {
 	if s.cur != nil {
 		return nil
+	}
+	if err := s.sameDirectory(); err != nil {
+		return err
 	}
 	what := "begin the segment at " + s.pos.String()
 	name := s.run.name(s.run.size.SegNo(s.pos))
@@ -38,10 +42,10 @@ func (s *Sink) openSegment() error {
 		return explain(errors.Join(err, f.Close()), what)
 	}
 	s.cur = &segment{f: f, name: name, start: s.pos, end: s.run.size.End(s.pos), fresh: true}
-	if !s.config.Preallocate {
-		return nil
+	if s.cur.info, err = f.Stat(); err == nil && s.config.Preallocate {
+		err = f.Allocate(int64(s.run.size))
 	}
-	return explain(f.Allocate(int64(s.run.size)), what)
+	return explain(err, what)
 }
 
 // syncFlag is what the files of WAL are opened with besides.
@@ -90,7 +94,7 @@ func (s *Sink) sync() error {
 		}
 		s.cur.fresh = false
 	}
-	return nil
+	return s.sameFile()
 }
 
 // finish gives the full segment its final name, durably. Until the name is

@@ -116,6 +116,23 @@ func TestPagesSurviveOneByOne(t *testing.T) {
 	}
 }
 
+// A write through ODSync is there after power loss, and no other byte with it.
+func TestODSync(t *testing.T) {
+	f := crashfs.New()
+	file, err := f.OpenFile("/a", os.O_RDWR|os.O_CREATE|durable.ODSync, 0o600)
+	must(t, err)
+	must(t, f.SyncDir("/"))
+	write(t, open(t, f, "/a"), bytes.Repeat([]byte{'n'}, 3*crashfs.PageSize), 0)
+	write(t, file, []byte("data"), crashfs.PageSize+7)
+	got := read(t, f.CrashKeeping(rng(1), 0), "/a")
+	want := make([]byte, 3*crashfs.PageSize)
+	copy(want[crashfs.PageSize:], bytes.Repeat([]byte{'n'}, crashfs.PageSize))
+	copy(want[crashfs.PageSize+7:], "data")
+	if !bytes.Equal(got, want) {
+		t.Errorf("%d bytes survived, or others than were written through", len(got))
+	}
+}
+
 // An unsynced growth leaves any size between; an unsynced cut leaves the old
 // bytes or the cut, and cut bytes do not come back once it is synced.
 func TestSizes(t *testing.T) {

@@ -103,6 +103,9 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if len(p) > 0 {
 		f.n.write(p, int(off))
 	}
+	if err == nil && f.flag&durable.ODSync == durable.ODSync {
+		f.n.syncRange(int(off), int(off)+len(p))
+	}
 	return len(p), err
 }
 

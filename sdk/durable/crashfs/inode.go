@@ -144,6 +144,14 @@ func (n *inode) sync() {
 	}
 }
 
+// syncRange writes the pages that hold the bytes from lo up to hi, and the size.
+func (n *inode) syncRange(lo, hi int) {
+	for p := lo / PageSize; p*PageSize < hi; p++ {
+		n.writePage(p)
+	}
+	n.writeSize(len(n.data))
+}
+
 // failSync is what a failed sync leaves: nothing written, nothing left to write.
 func (n *inode) failSync() {
 	clear(n.dirty)
