@@ -57,6 +57,15 @@ type Rewinder interface {
 	Rewind(ctx context.Context, e *Epoch) (wal.LSN, error)
 }
 
+// Retainer is a sink that removes what it holds after a time.
+type Retainer interface {
+	// Retain tells the position from which on another sink, or the server's slot,
+	// still needs WAL: the sink keeps what it holds from there on, whatever its own
+	// rules say. It comes between two Writes, from time to time, and never before
+	// the first one is known.
+	Retain(ctx context.Context, from wal.Position) error
+}
+
 // Epoch is a switch of timelines.
 type Epoch struct {
 	OldTimeline wal.TimelineID

@@ -126,6 +126,13 @@ func (ss *session) work(ctx context.Context) error {
 				return err
 			}
 			continue
+		case *wire.HostMessage_RetainFrom:
+			if r, ok := ss.s.sink.(Retainer); ok {
+				if err := r.Retain(ctx, wal.Position{Timeline: wal.TimelineID(x.RetainFrom.Timeline), LSN: wal.LSN(x.RetainFrom.Lsn)}); err != nil {
+					return err
+				}
+			}
+			continue
 		default:
 			continue // of no concern to this sink, or of a newer host
 		}

@@ -43,9 +43,10 @@ type life struct {
 	done   <-chan struct{} // closed when the stream's loop is gone
 	times  Times
 
-	words   atomic.Uint64 // how often the sink has said anything
-	asked   time.Time     // since when a sign of life is awaited
-	askedAt uint64        // words at that time
+	retained wal.Position  // it was told to keep WAL from there on; the loop's
+	words    atomic.Uint64 // how often the sink has said anything
+	asked    time.Time     // since when a sign of life is awaited
+	askedAt  uint64        // words at that time
 }
 
 // outgoing is one message to a sink.

@@ -309,6 +309,7 @@ func (l *loop) report(ctx context.Context, always bool) error {
 // and hold the stream up.
 func (l *loop) checkLives(ctx context.Context, now time.Time) error {
 	s := l.s
+	s.retain()
 	blocking, isBlocked := s.chain.Blocking()
 	isBlocked = isBlocked && !s.chain.CanReceive()
 	for i := range s.sinks {

@@ -263,3 +263,40 @@ func (s *Stream) joined(id chain.SinkID) {
 func (l *life) can(capability string) bool {
 	return slices.Contains(l.proc.Describe().Capabilities, capability)
 }
+
+// retain tells each sink from where on others still need WAL: the least position
+// of the other sinks, and what the server was told last, which its slot keeps. One
+// that was never opened may need anything, so nobody is told.
+func (s *Stream) retain() {
+	for i := range s.sinks {
+		l := s.sinks[i].life
+		if l == nil || !s.chain.Attached(chain.SinkID(i)) {
+			continue
+		}
+		from, ok := s.neededByOthers(chain.SinkID(i))
+		if !ok || from == l.retained {
+			continue
+		}
+		l.retained = from
+		l.push(outgoing{message: &wire.HostMessage{Message: &wire.HostMessage_RetainFrom{RetainFrom: &wire.RetainFrom{
+			Timeline: uint32(from.Timeline), Lsn: uint64(from.LSN)}}}})
+	}
+}
+
+func (s *Stream) neededByOthers(id chain.SinkID) (wal.Position, bool) {
+	from := wal.Position{Timeline: s.timeline, LSN: s.chain.Confirmed()}
+	for i := range s.sinks {
+		k, other := &s.sinks[i], chain.SinkID(i)
+		if other == id || k.gone {
+			continue
+		}
+		p := s.chain.Positions(other)
+		if p.Flushed == 0 {
+			return from, false
+		}
+		if p.Flushed < from.LSN || from.LSN == 0 {
+			from = wal.Position{Timeline: k.timeline, LSN: p.Flushed}
+		}
+	}
+	return from, from.LSN != 0
+}
