@@ -45,5 +45,5 @@ func (c *Config) Validate() []sdk.ConfigError {
 // Definition is the sink type page_cache.
 func Definition() *sdk.Definition {
 	return sdk.Define("page_cache", func(c *Config) sdk.Sink { return newSink(c, vfs.Default) },
-		sdk.Records(), sdk.ReportsApplied(), sdk.MaxRecord(pagestore.MaxReadRecord))
+		sdk.Records(), sdk.Rewinds(), sdk.ReportsApplied(), sdk.MaxRecord(pagestore.MaxReadRecord))
 }

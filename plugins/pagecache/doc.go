@@ -24,4 +24,13 @@
 //
 // A record is put together up to 16 MiB; larger ones, none of which references a
 // page, are kept in fragments.
+//
+// # Timelines
+//
+// Where the server was promoted, whatever lies beyond the switch point is deleted,
+// before the new timeline is gone over to: reads never mix two timelines. A read
+// at an LSN that was taken back is not answered from the old timeline; it waits for
+// the new one's WAL to come that far, and so does one that was waiting, each until
+// its own deadline, whose error names the timeline. A switch point before the
+// horizon takes the horizon back to it, and leaves nothing.
 package pagecache

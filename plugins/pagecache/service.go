@@ -115,14 +115,29 @@ func (s *service) GetPage(ctx context.Context, req *pagepb.GetPageRequest) (*pag
 		return nil, err
 	}
 	defer s.leave()
-	if _, err := s.wait(ctx, wal.LSN(req.Lsn), req.WaitMs); err != nil {
-		return nil, err
+	patient, cancel := patience(ctx, req.WaitMs)
+	defer cancel()
+	for {
+		if _, err := s.store.Wait(patient, wal.LSN(req.Lsn)); err != nil {
+			return nil, readStatus(err)
+		}
+		a, err := s.store.ReadPage(ctx, id, wal.LSN(req.Lsn))
+		if errors.Is(err, pagestore.ErrNotReached) {
+			continue // a switch of timelines took the LSN back: it is the new one's that counts
+		}
+		if err != nil {
+			return nil, readStatus(err)
+		}
+		return response(a), nil
 	}
-	a, err := s.store.ReadPage(ctx, id, wal.LSN(req.Lsn))
-	if err != nil {
-		return nil, readStatus(err)
+}
+
+// patience ends ctx after a request's wait_ms.
+func patience(ctx context.Context, ms uint32) (context.Context, context.CancelFunc) {
+	if ms == 0 {
+		return ctx, func() {}
 	}
-	return response(a), nil
+	return context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 }
 
 // WaitLSN waits for an LSN.
@@ -131,24 +146,13 @@ func (s *service) WaitLSN(ctx context.Context, req *pagepb.WaitLSNRequest) (*pag
 		return nil, err
 	}
 	defer s.leave()
-	st, err := s.wait(ctx, wal.LSN(req.Lsn), req.WaitMs)
+	ctx, cancel := patience(ctx, req.WaitMs)
+	defer cancel()
+	st, err := s.store.Wait(ctx, wal.LSN(req.Lsn))
 	if err != nil {
-		return nil, err
+		return nil, readStatus(err)
 	}
 	return &pagepb.WaitLSNResponse{LastValidLsn: uint64(st.LastValid)}, nil
-}
-
-func (s *service) wait(ctx context.Context, lsn wal.LSN, ms uint32) (pagestore.State, error) {
-	if ms > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
-		defer cancel()
-	}
-	st, err := s.store.Wait(ctx, lsn)
-	if err != nil {
-		return st, readStatus(err)
-	}
-	return st, nil
 }
 
 // Status says what the cache holds.

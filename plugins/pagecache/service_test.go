@@ -143,7 +143,7 @@ func TestWait(t *testing.T) {
 		t.Fatalf("in the middle of the record: %v, %v", res, err)
 	}
 	_, err = client.Page(t.Context(), pageclient.PageRequest{Rel: testRel, LSN: start + 17, Wait: 10 * time.Millisecond})
-	wantCode(t, err, codes.DeadlineExceeded, "WAL was received up to "+(start+16).String()+", not up to "+(start+17).String())
+	wantCode(t, err, codes.DeadlineExceeded, "WAL was received up to "+(start+16).String()+" on timeline 1, not up to "+(start+17).String())
 
 	// Another piece of the record moves the last-valid LSN without a new position.
 	more := read(start+32, time.Minute)

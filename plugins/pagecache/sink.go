@@ -94,17 +94,62 @@ func (s *sink) follows(b *sdk.Batch) error {
 		return nil
 	}
 	st := s.store.State()
+	if err := s.sameSystem(st); err != nil {
+		return err
+	}
 	switch {
-	case st.SystemID != s.system.ID:
-		return sdk.Permanentf("%s holds pages of the cluster with system identifier %d, and the WAL is of %d; use another directory",
-			s.config.Directory, st.SystemID, s.system.ID)
 	case st.Timeline != b.Timeline():
-		return sdk.Permanentf("%s holds pages of timeline %d up to %s, and the WAL is of timeline %d; this page_cache does not follow a switch of timelines: use another directory",
+		return sdk.Permanentf("%s holds pages of timeline %d up to %s, and WAL of timeline %d comes without a switch between them: use another directory",
 			s.config.Directory, st.Timeline, st.Position, b.Timeline())
 	case first && b.From() != s.at.Position:
 		return fmt.Errorf("gap in the stream: %s holds records up to %s, and WAL follows from %s", s.config.Directory, s.at.Position, b.From())
 	}
 	return nil
+}
+
+func (s *sink) sameSystem(st pagestore.State) error {
+	if st.SystemID != s.system.ID {
+		return sdk.Permanentf("%s holds pages of the cluster with system identifier %d, and the WAL is of %d; use another directory",
+			s.config.Directory, st.SystemID, s.system.ID)
+	}
+	return nil
+}
+
+// Rewind deletes what lies beyond the switch point and goes on on the new
+// timeline. PostgreSQL ends a timeline behind the last record that it has
+// replayed (EndOfLog in StartupXLOG), so that a record ends at the switch point.
+func (s *sink) Rewind(ctx context.Context, e *sdk.Epoch) (wal.LSN, error) {
+	st := s.store.State()
+	if !s.store.New() {
+		if err := s.sameSystem(st); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case s.store.New():
+		// Nothing was held, and the new timeline begins here.
+		s.store.Begin(s.system.ID, e.NewTimeline, s.system.SegmentSize, e.SwitchLSN)
+		s.at = pagestore.Progress{Position: e.SwitchLSN, LastValid: e.SwitchLSN}
+		return s.at.Position, s.commit(ctx)
+	case st.Timeline == e.NewTimeline: // it was told before, and the answer was lost
+		return s.at.Position, s.commit(ctx)
+	case st.Timeline > e.NewTimeline:
+		return 0, sdk.Permanentf("%s holds pages of timeline %d, and timeline %d was to follow: use another directory", s.config.Directory, st.Timeline, e.NewTimeline)
+	}
+	lsn, err := e.SwitchPoint(st.Timeline)
+	if err != nil {
+		return 0, err
+	}
+	// So that what is not taken back need not be delivered again.
+	if err := s.commit(ctx); err != nil {
+		return 0, err
+	}
+	if err := s.store.Rewind(ctx, e.NewTimeline, lsn); err != nil {
+		return 0, fmt.Errorf("page cache in %s: %w", s.config.Directory, err)
+	}
+	st = s.store.State()
+	s.at, s.started = pagestore.Progress{Position: st.Position, LastValid: st.LastValid}, false
+	return st.Position, nil
 }
 
 // Flush makes what was written durable, and visible to readers.

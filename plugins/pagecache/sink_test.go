@@ -62,7 +62,7 @@ func TestOtherWAL(t *testing.T) {
 
 	for name, o := range map[string]waltest.Options{
 		"cluster with system identifier 7000000000000000001, and the WAL is of 5": {SystemID: 5},
-		"timeline 1 up to 0/100050, and the WAL is of timeline 2":                 {Timeline: 2},
+		"timeline 1 up to 0/100050, and WAL of timeline 2 comes without a switch": {Timeline: 2},
 	} {
 		w := waltest.New(o)
 		w.Append(waltest.Commit(700, time.Unix(0, 0)))

@@ -6,7 +6,10 @@
 //     count, so that one in the middle of a record is as good as any;
 //   - what is answered is durable: it can be read again after a crash;
 //   - a call that has to wait for WAL does so until its own deadline or wait_ms
-//     ends, whichever is first.
+//     ends, whichever is first;
+//   - an LSN is one of the timeline that Status tells. Where the server was promoted
+//     what lies beyond the switch point is gone, and a call waits, or goes on
+//     waiting, for the new timeline's WAL.
 //
 // Errors are gRPC codes with a text for people:
 //   NOT_FOUND          nothing is held of the page, or its relation lost it

@@ -60,6 +60,9 @@
 //	'f' number32                              → first start64, last end64, length64:
 //	                                            a file of the log that is complete
 //
+//	'w'                                       → LSN u64: a Rewind has gone back to it, and
+//	                                            keys beyond it may be left
+//
 // A pointer is 14 bytes: file u32, offset u32 of the entry, length u32 of the
 // record, flags u8, block id u8 of the reference in the record. Flags say what
 // the record does to the page:
@@ -86,6 +89,11 @@
 // are in one atomic batch, WAL that is delivered again from the position is
 // stored exactly once.
 //
+// Rewind says how the store goes back to a switch point, and over to the timeline
+// that begins there. What the log holds beyond it is cut off like what was never
+// committed. Tables of the index carry the least and the greatest LSN of the keys
+// in each block, so that keys beyond an LSN are found without reading all.
+//
 // Readers see what is committed and nothing else: what was read from the store
-// once can be read after a crash too.
+// once can be read after a crash too, unless a Rewind took it back.
 package pagestore

@@ -91,6 +91,7 @@ func openIndex(ctx context.Context, fs vfs.FS, dir string, log *slog.Logger) (*i
 		MemTableStopWritesThreshold: indexMemTables,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, indexCompactions },
 		FormatMajorVersion:          indexFormat,
+		BlockPropertyCollectors:     []func() pebble.BlockPropertyCollector{collectLSNs},
 		Logger:                      indexLog{log: log, fault: ix.fault},
 		EventListener:               &pebble.EventListener{BackgroundError: ix.backgroundError},
 	}

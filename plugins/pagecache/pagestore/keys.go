@@ -15,6 +15,7 @@ const (
 	spaceLSN      = 'l'
 	spacePage     = 'p'
 	spaceRelation = 'r'
+	spaceRewind   = 'w'
 )
 
 // Sizes in bytes.

@@ -136,6 +136,19 @@ func (r *logReader) drop(e *list.Element) {
 	_ = f.file.Close()
 }
 
+// forget closes the files after the last one that counts; nobody reads any.
+func (r *logReader) forget(last uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for e := r.idle.Front(); e != nil; {
+		next := e.Next()
+		if e.Value.(*openFile).number > last {
+			r.drop(e)
+		}
+		e = next
+	}
+}
+
 // close closes all files; nobody reads any more.
 func (r *logReader) close() {
 	r.mu.Lock()

@@ -61,7 +61,7 @@ func (s *Store) ReadPage(ctx context.Context, id PageID, lsn wal.LSN) (*Answer, 
 	if err := s.visible.enter(); err != nil {
 		return nil, err
 	}
-	defer s.visible.readers.Done()
+	defer s.visible.leave()
 	st := s.visible.state()
 	if st.SystemID == 0 {
 		return nil, fmt.Errorf("%w: nothing was received yet", ErrNotReached)
@@ -70,7 +70,7 @@ func (s *Store) ReadPage(ctx context.Context, id PageID, lsn wal.LSN) (*Answer, 
 		lsn = st.LastValid
 	}
 	if lsn > st.LastValid {
-		return nil, fmt.Errorf("%w: WAL was received up to %s, not up to %s", ErrNotReached, st.LastValid, lsn)
+		return nil, fmt.Errorf("%w: WAL was received up to %s on timeline %d, not up to %s", ErrNotReached, st.LastValid, st.Timeline, lsn)
 	}
 	if lsn < st.Horizon {
 		return nil, fmt.Errorf("%w: it began at %s, and holds nothing as of %s", ErrBelowHorizon, st.Horizon, lsn)

@@ -13,7 +13,7 @@ func (s *Store) Size() (Size, error) {
 	if err := s.visible.enter(); err != nil {
 		return Size{}, err
 	}
-	defer s.visible.readers.Done()
+	defer s.visible.leave()
 	names, err := s.fs.List(s.reader.dir)
 	if err != nil {
 		return Size{}, err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -32,7 +31,7 @@ type Options struct {
 	MayHold    []string      // names that a directory that is no store yet may hold
 }
 
-// Store keeps records by page. Append, Commit, Advance and Close are for one
+// Store keeps records by page. Append, Commit, Rewind and Close are for one
 // goroutine; all else may be called by any.
 type Store struct {
 	fs     vfs.FS
@@ -127,7 +126,7 @@ func open(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{fs: o.FS, dir: dir, ix: ix, reader: newLogReader(o.FS, values)}
-	if err := s.recover(values, o.MaxLogFile); err != nil {
+	if err := s.recover(ctx, values, o.MaxLogFile); err != nil {
 		return nil, errors.Join(err, ix.close(ctx))
 	}
 	s.visible.publish(s.state)
@@ -152,7 +151,7 @@ func checkIndex(fs vfs.FS, indexDir, values string) error {
 }
 
 // recover reads the state and removes what lies beyond it.
-func (s *Store) recover(values string, maxFile int64) error {
+func (s *Store) recover(ctx context.Context, values string, maxFile int64) error {
 	b, closer, err := s.ix.db.Get([]byte{spaceState})
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
@@ -164,20 +163,11 @@ func (s *Store) recover(values string, maxFile int64) error {
 			return err
 		}
 	}
-	names, err := s.fs.List(values)
-	if err != nil {
+	if err := s.removeLogs(s.state.log.file); err != nil {
 		return err
 	}
-	for _, name := range names {
-		n, err := strconv.ParseUint(name, 10, 32)
-		if err != nil || logName(uint32(n)) != name {
-			return fmt.Errorf("%w: %s is no file of the log of values; move it away", ErrDamaged, s.fs.PathJoin(values, name))
-		}
-		if uint32(n) > s.state.log.file {
-			if err := s.fs.Remove(s.fs.PathJoin(values, name)); err != nil {
-				return err
-			}
-		}
+	if err := s.finishRewind(ctx); err != nil {
+		return err
 	}
 	s.log, err = openLog(s.fs, values, s.state.SystemID, maxFile, s.state.log)
 	return err
@@ -372,8 +362,7 @@ func (s *Store) fillBatch() error {
 			return err
 		}
 	}
-	state := s.state.encode()
-	return b.Set([]byte{spaceState}, state[:], nil)
+	return s.setState()
 }
 
 // Close releases everything. What was not committed is gone.

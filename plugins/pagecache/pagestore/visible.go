@@ -16,17 +16,49 @@ type visible struct {
 	err     error         // why it will not advance any more
 	changed chan struct{} // closed at the next change; nil while nobody waits
 	readers sync.WaitGroup
+	gate    sync.RWMutex // held by each reader, and by whoever deletes what readers see
 }
 
-// enter begins a read, which ends with readers.Done.
+// enter begins a read, which ends with leave.
 func (v *visible) enter() error {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	if v.err != nil {
+		defer v.mu.Unlock()
 		return v.closed()
 	}
 	v.readers.Add(1)
+	v.mu.Unlock()
+	v.gate.RLock()
 	return nil
+}
+
+func (v *visible) leave() {
+	v.gate.RUnlock()
+	v.readers.Done()
+}
+
+// shut waits for the readers that are there to leave, and keeps others out until
+// gate.Unlock. It gives up when ctx ends or abandoned is closed: a read may hang.
+func (v *visible) shut(ctx context.Context, abandoned <-chan struct{}) error {
+	locked := make(chan struct{})
+	go func() {
+		v.gate.Lock()
+		close(locked)
+	}()
+	var err error
+	select {
+	case <-locked:
+		return nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-abandoned:
+		err = errors.New("a read of the index does not return")
+	}
+	go func() {
+		<-locked
+		v.gate.Unlock()
+	}()
+	return err
 }
 
 func (v *visible) state() State {
@@ -85,7 +117,8 @@ func (v *visible) poll(lsn wal.LSN) (State, <-chan struct{}, error) {
 
 // Wait returns once every record that ends at or before lsn can be read, and
 // answers the state in which that is so. A store that is new has nothing to
-// read, not even at LSN 0. The error of a context that ends first wraps
+// read, not even at LSN 0. Where a switch of timelines takes LSNs back, it waits
+// for the new timeline's WAL to come that far. The error of a context that ends first wraps
 // [ErrNotReached] and says how far the store is.
 func (s *Store) Wait(ctx context.Context, lsn wal.LSN) (State, error) {
 	for {
@@ -105,7 +138,7 @@ func notReached(ctx context.Context, lsn wal.LSN, st State) error {
 	if st.SystemID == 0 {
 		return fmt.Errorf("%w: nothing was received yet: %w", ErrNotReached, context.Cause(ctx))
 	}
-	return fmt.Errorf("%w: WAL was received up to %s, not up to %s: %w", ErrNotReached, st.LastValid, lsn, context.Cause(ctx))
+	return fmt.Errorf("%w: WAL was received up to %s on timeline %d, not up to %s: %w", ErrNotReached, st.LastValid, st.Timeline, lsn, context.Cause(ctx))
 }
 
 // Visible is what readers see.
