@@ -131,7 +131,11 @@ type SinkPositions struct {
 // Positions answers how far a sink is.
 func (c *Chain) Positions(id SinkID) SinkPositions {
 	s := &c.sinks[id]
-	return SinkPositions{Attached: s.attached, Aside: s.aside, Sent: s.next, Written: s.written, Flushed: s.flushed, Applied: s.applied,
+	applied := s.applied
+	if !s.Applied {
+		applied = 0
+	}
+	return SinkPositions{Attached: s.attached, Aside: s.aside, Sent: s.next, Written: s.written, Flushed: s.flushed, Applied: applied,
 		FlushedThrough: flushedThrough(s), InFlight: s.inFlight}
 }
 

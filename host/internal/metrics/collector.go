@@ -165,7 +165,7 @@ func streamStates() []stream.State {
 }
 
 func sinkStates() []stream.SinkState {
-	return []stream.SinkState{stream.SinkStarting, stream.SinkLive, stream.SinkCatchingUp, stream.SinkDown, stream.SinkOff}
+	return []stream.SinkState{stream.SinkStarting, stream.SinkLive, stream.SinkCatchingUp, stream.SinkDown, stream.SinkCrashLoop, stream.SinkOff}
 }
 
 // Describe sends every description.

@@ -143,7 +143,7 @@ func (p *printer) notes(k *Sink) {
 		}
 		p.wrapped(deeper, deeper, text)
 	}
-	down := k.State == stream.SinkDown || k.State == stream.SinkOff
+	down := k.State == stream.SinkDown || k.State == stream.SinkCrashLoop || k.State == stream.SinkOff
 	if k.Error != "" && !(down && k.Required) {
 		p.wrapped(deeper, deeper, k.Error)
 	}

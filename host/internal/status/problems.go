@@ -28,6 +28,8 @@ func (r *Report) problems() []Problem {
 			case !k.Required:
 			case k.State == stream.SinkDown:
 				add(k.Name, "the required sink is down and is started again", k.Error)
+			case k.State == stream.SinkCrashLoop:
+				add(k.Name, "the required sink dies again and again without getting any further", k.Error)
 			case k.State == stream.SinkOff:
 				add(k.Name, "the required sink is off until somebody acts", k.Error)
 			}

@@ -92,7 +92,7 @@ func colorOf(state string) color {
 		return green
 	case string(stream.CatchingUp), string(stream.Starting), string(stream.Draining), string(primary.Warning):
 		return yellow
-	case string(stream.Reconnecting), string(stream.Failed), string(stream.SinkDown), string(stream.SinkOff), string(primary.Critical):
+	case string(stream.Reconnecting), string(stream.Failed), string(stream.SinkDown), string(stream.SinkCrashLoop), string(stream.SinkOff), string(primary.Critical):
 		return red
 	}
 	return plain

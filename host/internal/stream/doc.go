@@ -72,7 +72,8 @@ type SinkConfig struct {
 	Filter Filter
 	// FilterText is the filter as it was written, to tell whether a reload changes it.
 	FilterText string
-	// Untrusted sinks are shown nothing but their own records: no ring, no raw WAL.
+	// Untrusted sinks are shown nothing but what they subscribe to: no ring, and of
+	// records no more than their own.
 	Untrusted bool
 }
 

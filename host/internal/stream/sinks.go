@@ -158,7 +158,7 @@ func (s *Stream) progress(ctx context.Context, h happening) error {
 		// Only what is new and durable shows that the next life will go further than
 		// this one: a sink that always dies of the same record reports progress too.
 		if k, f := &s.sinks[h.sink], s.chain.Positions(h.sink).Flushed; f > k.best {
-			k.best = f
+			k.best, k.deaths = f, 0
 			k.backoff.reset()
 		}
 		return nil
@@ -177,6 +177,10 @@ func (s *Stream) giveUp(id chain.SinkID) {
 		k.life = nil
 	}
 }
+
+// crashLoop is how often in a row a sink dies without having flushed anything new
+// until that is called a crash loop.
+const crashLoop = 5
 
 // lost deals with a sink that has died or cannot be opened: it is started again
 // with growing delays, unless that cannot help. Then a required sink takes the
@@ -204,7 +208,11 @@ func (s *Stream) lost(ctx context.Context, id chain.SinkID, err error) error {
 		return nil
 	}
 	d := k.backoff.delay()
+	k.deaths++
 	s.noteSink(id, err)
+	if k.deaths == crashLoop {
+		s.log.Error("the sink dies again and again without getting any further; it is started again with growing delays", "sink", cfg.Name, "times", k.deaths, "error", err)
+	}
 	s.log.Warn("the sink is down; starting it again", "sink", cfg.Name, "error", err, "in", d.Round(time.Millisecond))
 	s.startSink(ctx, id, d)
 	return nil

@@ -93,8 +93,9 @@ const (
 	SinkStarting   SinkState = "starting"
 	SinkLive       SinkState = "live"
 	SinkCatchingUp SinkState = "catching up"
-	SinkDown       SinkState = "down" // it is started again soon, with Error
-	SinkOff        SinkState = "off"  // until a person has acted, with Error
+	SinkDown       SinkState = "down"       // it is started again soon, with Error
+	SinkCrashLoop  SinkState = "crash loop" // it dies again and again without getting any further, with Error
+	SinkOff        SinkState = "off"        // until a person has acted, with Error
 )
 
 // behind is b's distance to a, 0 where it is not behind.
@@ -166,6 +167,8 @@ func (s *Stream) showSink(id chain.SinkID, v *Status) {
 			c.Error = to.aside.err.Error()
 		}
 		k.CatchUp = c
+	case to.deaths >= crashLoop:
+		k.State = SinkCrashLoop
 	case k.Attached:
 		k.State = SinkLive
 	case to.life == nil && to.tries > 0:
@@ -218,8 +221,11 @@ func (s *Stream) noteSink(id chain.SinkID, err error) {
 	s.sinkViews()
 	k := &s.view.Sinks[id]
 	k.Error, k.Up = err.Error(), false
-	if k.State = SinkDown; s.sinks[id].off != nil {
+	switch k.State = SinkDown; {
+	case s.sinks[id].off != nil:
 		k.State = SinkOff
+	case s.sinks[id].deaths >= crashLoop:
+		k.State = SinkCrashLoop
 	}
 }
 

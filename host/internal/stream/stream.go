@@ -64,6 +64,7 @@ type sink struct {
 	begin      wal.LSN   // S of the start rule for this sink, while it is new
 	stalled    time.Time // since when it holds the stream up, zero: it does not
 	seen       chain.SinkPositions
+	deaths     int            // in a row, without having flushed anything new
 	blocked    time.Duration  // for how long of late it has held the stream up
 	timeline   wal.TimelineID // on which it is
 	switching  *switchPoint   // it was told of, and has not answered yet
