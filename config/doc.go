@@ -18,7 +18,7 @@
 //
 //	host {                       # optional, at most one
 //	  control     = "PATH"       # Unix socket for `walplex status`
-//	  http        = "HOST:PORT"  # metrics and status page
+//	  http        = "HOST:PORT"  # /metrics, /healthz and /readyz, on a loopback address
 //	  plugin_dirs = ["PATH"]     # where programs named walplex-sink-TYPE are looked for
 //	  ring        = "64MiB"      # memory that a stream's sinks share with the host: 16MiB to 64GiB, 0 for none
 //	}
@@ -48,6 +48,11 @@
 //	    start     = "0/0"        # LSN to begin at, else the first segment
 //	    end       = "0/0"        # LSN to end at, else where the WAL ends
 //	    follow    = false        # wait for more at the end
+//	  }
+//
+//	  fallback {                 # any number, tried in order: who may have WAL that the source has removed
+//	    directory = "PATH"       # of WAL segments, or
+//	    dsn       = "…"          # another server of the same cluster
 //	  }
 //
 //	  sink "TYPE" "NAME" {       # at least one that is required; NAME is unique in the stream
