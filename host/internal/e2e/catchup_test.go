@@ -192,7 +192,9 @@ func TestGapOfOneSink(t *testing.T) {
 func TestGapFromFallback(t *testing.T) {
 	for _, kind := range []string{"directory", "server"} {
 		t.Run(kind, func(t *testing.T) {
-			c := server(t, func(o *postgres.Options) { o.Conf = map[string]string{"max_wal_size": "2MB", "min_wal_size": "2MB", "wal_keep_size": "1GB"} })
+			c := server(t, func(o *postgres.Options) {
+				o.Conf = map[string]string{"max_wal_size": "2MB", "min_wal_size": "2MB", "wal_keep_size": "1GB"}
+			})
 			d := newDirs(t)
 			elsewhere := pgtest.Standby(t, c, keepWAL)
 			first := runStream(t, c, stream.Until{}, stream.DefaultTimes(), archiveSink(d), trailSink(d))
