@@ -371,3 +371,36 @@ func TestDirectoryNamedAsSegment(t *testing.T) {
 		t.Errorf("answer %+v, %v", res, err)
 	}
 }
+
+// Small flushes that follow each other overwrite zeros that were written ahead,
+// and a large one ends that.
+func TestZerosAhead(t *testing.T) {
+	w := source(900)
+	disk := crashfs.New()
+	l := mustStart(t, disk, w)
+	at := w.Options().Start
+	flush := func(n wal.LSN) string {
+		disk.ClearLog()
+		at += n
+		l.mustDeliver(w, at)
+		l.mustFlush()
+		return strings.ReplaceAll(changes(disk), name(at)+".partial ", "")
+	}
+	flush(1000)
+	for i, want := range []string{"write 1000+1000", "write 2000+1000\nwrite 3000+262144"} {
+		if got := flush(1000); !strings.HasPrefix(got, want) || strings.Count(got, "write") != strings.Count(want, "write") {
+			t.Errorf("flush %d: %s", i, got)
+		}
+	}
+	for range 28 {
+		if got := flush(8192); strings.Count(got, "write") != 1 {
+			t.Errorf("at %s: %s", at, got)
+		}
+	}
+	if got := flush(8192); !strings.Contains(got, "write 265144+") {
+		t.Errorf("at %s: %s", at, got)
+	}
+	if got := flush(400_000); strings.Contains(got, "write 6") || !bytes.Equal(until(w, at), get(t, disk, name(w.Options().Start)+".partial")[:at-w.Options().Start]) {
+		t.Errorf("after a large flush: %s", got)
+	}
+}

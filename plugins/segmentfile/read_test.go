@@ -188,3 +188,38 @@ func BenchmarkArchive(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSmallFlushes makes 8 KiB of WAL durable at a time, on the real disk, as
+// where commits wait.
+func BenchmarkSmallFlushes(b *testing.B) {
+	const size, piece = 16 << 20, 8 << 10
+	w := waltest.New(waltest.Options{SegmentSize: size})
+	messages(w, 60_000)
+	sys := system()
+	sys.SegmentSize = size
+	def := segmentfile.Definition()
+	open := func() *sinktest.Session {
+		l, err := sinktest.OpenSink(b.Context(), def, segmentfile.New(config(b.TempDir()), durable.OS{}), sys, sinktest.Options{Start: w.Options().Start})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return l
+	}
+	b.SetBytes(piece)
+	l := open()
+	for b.Loop() {
+		if l.Next()+piece > w.End() {
+			if err := l.Close(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			l = open()
+		}
+		at := l.Next() - w.Options().Start
+		if err := l.Deliver(b.Context(), w.Bytes()[at:at+piece]); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := l.Flush(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -19,6 +19,7 @@ type segment struct {
 	start, end wal.LSN // of the segment
 	fresh      bool    // its name is not durable yet
 	info       fs.FileInfo
+	flushing
 }
 
 // openSegment makes the partial segment at the position, unless it is there.
@@ -83,6 +84,9 @@ func (s *Sink) sync() error {
 		return nil
 	}
 	what := "make WAL before " + s.pos.String()
+	if err := s.writeAhead(); err != nil {
+		return err
+	}
 	if s.syncFlag() == 0 {
 		if err := s.cur.f.SyncData(); err != nil {
 			return notDurable(err, what)

@@ -412,7 +412,7 @@ func TestSimulation(t *testing.T) {
 		for timelines := 1; timelines <= 3; timelines++ {
 			n := uint64(seeds / 6)
 			if what == "default" {
-				n = seeds
+				n = uint64(seeds / timelines)
 			}
 			t.Run(fmt.Sprintf("%s, %d timelines", what, timelines), func(t *testing.T) {
 				t.Parallel()

@@ -36,6 +36,8 @@ type Sink struct {
 	fork      *fork // nil but at the beginning of a new timeline
 	failed    error // of a write or sync: nothing is certain any more
 
+	zeros []byte // never changed, nil until it is needed
+
 	compressor *compressor // nil: segments stay as they are
 	inline     bool        // see compressor
 
