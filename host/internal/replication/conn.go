@@ -31,8 +31,10 @@ type Conn struct {
 	pinged  bool            // a reply was asked for since waiting
 	op      string          // of the running stream, for errors
 	begun   bool            // the stream has yielded a message
-	known   bool            // IDENTIFY_SYSTEM was run
-	version int             // server_version_num, 0 unknown
+
+	received, serverEnd wal.LSN // of the last message: the end of its WAL, the server's end of WAL; equal where it is no WAL
+	known               bool    // IDENTIFY_SYSTEM was run
+	version             int     // server_version_num, 0 unknown
 
 	wmu     sync.Mutex // whoever writes while streaming holds it
 	copying bool       // guarded by wmu: a status may be sent

@@ -87,13 +87,15 @@ func interruptible(ctx context.Context, setDeadline func(time.Time) error) (rele
 
 // Drained reports that nothing of the server's waits here: neither a message nor
 // a part of one is in the buffer or in the socket. It asks the socket, so a
-// message that arrives right after it is not seen.
+// message that arrives right after it is not seen. While the server has more WAL
+// than it has sent, that is on its way and counts as waiting: where the server is
+// slower than we are, the socket is empty most of the time.
 //
 // Under TLS it is approximate: TLS has a buffer of its own, so it may report
 // true while a message waits, which the next Receive returns at once. It never
 // stays false at rest.
 func (c *Conn) Drained() bool {
-	if c.pg.Frontend().ReadBufferLen() > 0 {
+	if c.received < c.serverEnd || c.pg.Frontend().ReadBufferLen() > 0 {
 		return false
 	}
 	if c.raw == nil {

@@ -256,6 +256,10 @@ func (c *Conn) Receive(ctx context.Context) (Message, error) {
 		case err == nil:
 			if m, ok, err := c.message(ctx, msg); ok || err != nil {
 				c.waiting, c.begun = time.Time{}, true
+				c.received, c.serverEnd = 0, 0
+				if m.Kind == XLogData {
+					c.received, c.serverEnd = m.WALStart+wal.LSN(len(m.Data)), m.ServerWALEnd
+				}
 				return m, err
 			}
 			c.waiting, c.pinged = time.Now(), false // a notice is a sign of life too

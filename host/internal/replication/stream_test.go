@@ -232,6 +232,39 @@ func TestDrained(t *testing.T) {
 	})
 }
 
+// While the server has more WAL than it has sent, the connection is not drained,
+// whatever the socket holds at that moment.
+func TestDrainedBehind(t *testing.T) {
+	ctx := testContext(t)
+	c := pgtest.Start(t, keepWAL)
+	conn := connect(t, c, replication.Config{})
+	begin := flushLSN(t, c)
+	if err := c.Exec(ctx, "SELECT pg_logical_emit_message(true, 'bulk', repeat('x', 4 << 20))"); err != nil {
+		t.Fatal(err)
+	}
+	end := flushLSN(t, c)
+	start(t, conn, replication.StartOptions{LSN: begin})
+	for at, behind := begin, 0; at < end; {
+		m, err := conn.Receive(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Kind != replication.XLogData {
+			continue
+		}
+		at = m.WALStart + wal.LSN(len(m.Data))
+		if m.ServerWALEnd > at {
+			behind++
+			if conn.Drained() {
+				t.Fatalf("drained at %s, where the server has WAL up to %s", at, m.ServerWALEnd)
+			}
+		}
+		if at >= end && behind == 0 {
+			t.Error("the server has never been ahead: nothing was tested")
+		}
+	}
+}
+
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.After(testTimeout)
