@@ -2,6 +2,9 @@
 
 GO ?= go
 
+# Each example of a sink is a module of its own.
+EXAMPLES := $(dir $(wildcard examples/*/go.mod))
+
 .PHONY: all build demo test setup lint matrix fuzz bench race proto clean
 
 all: build
@@ -16,16 +19,16 @@ demo: setup build
 # What CI runs.
 test: setup lint
 	$(GO) test -timeout 20m ./...
-	cd examples/table-counter && $(GO) test ./...
+	@set -e; for d in $(EXAMPLES); do (set -x; cd $$d && $(GO) test ./...); done
 
-# PostgreSQL from the distribution's packages, where it is missing.
+# PostgreSQL and Node.js from the distribution's packages, where they are missing.
 setup:
 	@sh .ci/setup
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
-	cd examples/table-counter && $(GO) vet ./...
+	@set -e; for d in $(EXAMPLES); do (set -x; cd $$d && $(GO) vet ./...); done
 
 # The race detector over everything that has goroutines, the walplex program included.
 race: setup
