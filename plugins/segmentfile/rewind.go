@@ -32,7 +32,7 @@ func (s *Sink) rewind(ctx context.Context, e *sdk.Epoch) (wal.LSN, error) {
 	start := s.run.size.Start(e.SwitchLSN)
 	switch {
 	case s.new:
-		return start, s.dir.writeHistory(e.NewTimeline, e.History)
+		return start, s.keepEpoch(e)
 	case s.ours && s.run.timeline == e.NewTimeline && s.pos == start:
 		return start, nil // told twice
 	case !s.ours || s.run.timeline != e.OldTimeline:
@@ -45,7 +45,7 @@ func (s *Sink) rewind(ctx context.Context, e *sdk.Epoch) (wal.LSN, error) {
 	}
 	// From here on a restart may find the new timeline's first segment, and not be
 	// told again: its history file is durable before that.
-	if err := s.dir.writeHistory(e.NewTimeline, e.History); err != nil {
+	if err := s.keepEpoch(e); err != nil {
 		return 0, err
 	}
 	old := s.run
@@ -57,8 +57,21 @@ func (s *Sink) rewind(ctx context.Context, e *sdk.Epoch) (wal.LSN, error) {
 	return start, s.openFork(&old, start, min(held, e.SwitchLSN))
 }
 
-// checkEpoch holds an epoch against its history file.
+// keepEpoch keeps the new timeline's history file. A server may have lost that of a
+// timeline that has ended since: the next one's says the same and more.
+func (s *Sink) keepEpoch(e *sdk.Epoch) error {
+	if len(e.History) > 0 {
+		return s.dir.writeHistory(e.NewTimeline, e.History)
+	}
+	s.log.Warn("the server has no history file of this timeline: to restore to it, its successor has to be the target", "timeline", uint32(e.NewTimeline))
+	return nil
+}
+
+// checkEpoch holds an epoch against its history file, if there is one.
 func checkEpoch(e *sdk.Epoch) error {
+	if len(e.History) == 0 && e.OldTimeline < e.NewTimeline {
+		return nil
+	}
 	h, err := wal.ParseHistory(e.NewTimeline, e.History)
 	if err != nil {
 		return sdk.Permanent(err)

@@ -307,6 +307,22 @@ func TestOpenOnAncestor(t *testing.T) {
 	}
 }
 
+// The server has lost the history file of a timeline that has ended since.
+func TestSwitchWithoutHistory(t *testing.T) {
+	w := source(100)
+	disk := crashfs.New()
+	l := mustStart(t, disk, w)
+	l.mustDeliver(w, w.End())
+	e := epochTo(w.End())
+	e.HistoryFile, e.History = "", nil
+	must(t, l.rewind(e))
+	w = promoted(w, 2, 10)
+	l.mustDeliver(w, w.End())
+	if got := l.mustFlush(); got != w.End() || strings.Contains(names(t, disk), ".history") {
+		t.Errorf("flushed %s, files %s", got, names(t, disk))
+	}
+}
+
 // Where a switch cannot be right it is refused, and nothing is written.
 func TestSwitchIsRefused(t *testing.T) {
 	w := source(1500)
@@ -323,6 +339,7 @@ func TestSwitchIsRefused(t *testing.T) {
 			[]string{"does not say so"}},
 		"no history":      {sdk.Epoch{OldTimeline: 1, SwitchLSN: at, NewTimeline: 2, HistoryFile: "00000002.history", History: []byte("what")}, nil, true, []string{"00000002.history"}},
 		"from elsewhere":  {*epochTo(at-80_000, at), nil, true, []string{"timeline 2", archive}},
+		"backwards":       {sdk.Epoch{OldTimeline: 1, SwitchLSN: at, NewTimeline: 1}, nil, true, []string{"timeline 1"}},
 		"wrong file name": {sdk.Epoch{OldTimeline: 1, SwitchLSN: at, NewTimeline: 2, HistoryFile: "../x", History: historyOf(at)}, nil, true, []string{"../x"}},
 		"gap":             {*epochTo(w.End() + wal.LSN(segSize)), nil, false, []string{"gap", w.End().String()}},
 	} {
