@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/walplex/walplex/sdk/wal"
 )
@@ -14,6 +15,9 @@ import (
 // maxPending is how many finished segments may wait for their compression. Where
 // it is slower than the WAL that comes, the next segment waits for room.
 const maxPending = 4
+
+// closeWait is how long Close waits for segments that are being compressed.
+const closeWait = 10 * time.Second
 
 // compressor compresses finished segments, one after the other, beside the sink.
 // A nil one does nothing.
@@ -139,14 +143,16 @@ func (c *compressor) drain(ctx context.Context) error {
 	}
 }
 
-// close ends it: at once, or when all that was queued is done, as far as ctx lets
-// it. What is left, the next Open finds.
+// close ends it: at once, or when all that was queued is done, as far as ctx and
+// closeWait let it. What is left, the next Open finds.
 func (c *compressor) close(ctx context.Context, atOnce bool) {
 	if c == nil {
 		return
 	}
 	close(c.jobs)
 	if !atOnce {
+		ctx, cancel := context.WithTimeout(ctx, closeWait)
+		defer cancel()
 		select {
 		case <-c.ended:
 		case <-ctx.Done():
