@@ -1,0 +1,51 @@
+package consistency
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/walplex/walplex/host/internal/postgres"
+	"github.com/walplex/walplex/host/internal/postgres/pgtest"
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// record makes a server, and has it write the WAL to check.
+func record(t *testing.T, server, tools postgres.Install) *WAL {
+	t.Helper()
+	c := pgtest.Start(t, func(o *postgres.Options) { o.Install = server; *o = Options(o.Install) })
+	w, err := Record(t.Context(), c, tools)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// proved are the resource managers whose redo is held against the server.
+var proved = []wal.RmgrID{
+	wal.RmgrXLOG,
+}
+
+// verify checks the WAL, and prints the counts.
+func verify(t *testing.T, w *WAL) {
+	t.Helper()
+	report, err := Check(w, Ours())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d segments\n%s", len(w.Segments), report)
+	for _, id := range proved {
+		t.Run(id.String(), func(t *testing.T) {
+			for _, k := range report.Kinds {
+				if k.Rmgr == id && k.Failed > 0 {
+					t.Errorf("%s: %d of %d pages are not as the server has them\n%s",
+						k.Operation, k.Failed, k.Failed+k.Checked, strings.Join(k.Failures, "\n"))
+				}
+			}
+		})
+	}
+}
+
+// After every record of the installed server's, every page is as the server has it.
+func TestInstalledServer(t *testing.T) {
+	verify(t, record(t, postgres.Install{}, postgres.Install{}))
+}
