@@ -16,7 +16,9 @@ var majors = [...]byRmgr{
 
 func makeTable(v wal.Version) byRmgr {
 	return byRmgr{
-		wal.RmgrXLOG: xlogRedo(v),
+		wal.RmgrXLOG:  xlogRedo(v),
+		wal.RmgrBtree: btreeRedo(v),
+		wal.RmgrHash:  hashRedo(v),
 	}
 }
 
