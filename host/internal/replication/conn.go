@@ -52,6 +52,7 @@ const (
 	streaming               // Receive, EndCopy
 	serverDone              // the server has sent CopyDone; EndCopy answers
 	shutDown                // the server has ended the stream because it stops
+	backingUp               // BaseBackup alone
 	closed                  // nothing
 )
 
