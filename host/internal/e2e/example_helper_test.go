@@ -139,3 +139,8 @@ func work(t *testing.T, c *postgres.Cluster) {
 		"BEGIN; INSERT INTO kinds SELECT max(a) + 1 FROM kinds; PREPARE TRANSACTION 'q'", "ROLLBACK PREPARED 'q'",
 		"SELECT pg_logical_emit_message(true, 'large', repeat('x', 3 << 20))", "CHECKPOINT")
 }
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
