@@ -80,6 +80,9 @@ func Version(v string) Option { return func(d *Definition) { d.version = v } }
 // Type is the sink's name in the configuration.
 func (d *Definition) Type() string { return d.typeName }
 
+// Schema is what the sink's config block may hold.
+func (d *Definition) Schema() (*wire.Schema, error) { return ConfigSchema(d.config) }
+
 // Raw reports that the sink subscribed to raw WAL.
 func (d *Definition) Raw() bool { return d.wal }
 

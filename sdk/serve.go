@@ -34,6 +34,8 @@ func Serve(d *Definition) {
 			"(plugin %q { path = … }) or put it into one of host's plugin_dirs, then use sink %q in a stream.\n", d.typeName, d.typeName, d.typeName)
 		os.Exit(1)
 	}
+	// A file that may not grow is an error of write, like a full disk.
+	signal.Ignore(syscall.SIGXFSZ)
 	if err := watchHost(server); err != nil {
 		fmt.Fprintf(os.Stderr, "sink %s: %v\n", d.typeName, err)
 		os.Exit(1)

@@ -45,6 +45,16 @@ func newServer(d *Definition, log *slog.Logger) (*server, error) {
 	return &server{def: d, schema: schema, log: log}, nil
 }
 
+// NewServer is the service that [Serve] runs, without its process: for package
+// sinktest. log is the sink's.
+func NewServer(d *Definition, log *slog.Logger) (wire.SinkServer, error) {
+	s, err := newServer(d, log)
+	if err != nil {
+		return nil, err // not a typed nil
+	}
+	return s, nil
+}
+
 func (s *server) Describe(context.Context, *wire.DescribeRequest) (*wire.DescribeResponse, error) {
 	r := &wire.DescribeResponse{Type: s.def.typeName, Version: s.def.version, Schema: s.schema, Capabilities: []string{wire.CapDrain}}
 	if s.def.wal {
