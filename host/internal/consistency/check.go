@@ -51,6 +51,7 @@ func (c *checker) record(rec *wal.Record) error {
 			return err
 		}
 	}
+	c.truncate(rec)
 	c.implied = redo.Implied(rec, c.implied[:0])
 	for _, b := range c.implied {
 		page := c.pages[pageKey{b.Rel, b.Fork, b.Block}]

@@ -22,7 +22,7 @@ func record(t *testing.T, server, tools postgres.Install) *WAL {
 
 // proved are the resource managers whose redo is held against the server.
 var proved = []wal.RmgrID{
-	wal.RmgrXLOG, wal.RmgrBtree, wal.RmgrHash,
+	wal.RmgrXLOG, wal.RmgrHeap2, wal.RmgrHeap, wal.RmgrSequence, wal.RmgrGeneric, wal.RmgrBtree, wal.RmgrHash,
 }
 
 // verify checks the WAL, and prints the counts.

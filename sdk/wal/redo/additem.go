@@ -12,36 +12,44 @@ const (
 // or the first that is free if n is 0, and answers which. Bytes of alignment
 // behind it stay as they are.
 func (p *page) addItem(item []byte, n, flags int) (int, error) {
+	place, n, err := p.placeItem(len(item), n, flags)
+	copy(place, item)
+	return n, err
+}
+
+// placeItem is addItem of an item of size bytes that the caller writes: all of
+// them, to the place on the page that it answers. No other item moves.
+func (p *page) placeItem(size, n, flags int) (place []byte, _ int, err error) {
 	if err := p.check(); err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	limit := p.maxOffset() + 1
 	shuffle := false
 	switch {
 	case n < 0:
-		return 0, fmt.Errorf("no line pointer has number %d", n)
+		return nil, 0, fmt.Errorf("no line pointer has number %d", n)
 	case n == 0:
 		n = p.freeID(limit)
 	case n < limit && flags&overwrite == 0:
 		shuffle = true
 	case n < limit:
 		if id := p.id(n); id.used() || id.hasStorage() {
-			return 0, fmt.Errorf("will not overwrite a used line pointer %d", n)
+			return nil, 0, fmt.Errorf("will not overwrite a used line pointer %d", n)
 		}
 	}
 	if n > limit {
-		return 0, fmt.Errorf("line pointer %d is too large, only %d are in use", n, limit-1)
+		return nil, 0, fmt.Errorf("line pointer %d is too large, only %d are in use", n, limit-1)
 	}
 	if flags&isHeap != 0 && n > maxHeapTuples {
-		return 0, fmt.Errorf("can't put more than %d tuples on a heap page", maxHeapTuples)
+		return nil, 0, fmt.Errorf("can't put more than %d tuples on a heap page", maxHeapTuples)
 	}
 	lower := p.lower()
 	if n == limit || shuffle {
 		lower += itemIDSize
 	}
-	upper := p.upper() - maxAlign(len(item))
-	if lower > upper || len(item) >= pageSize {
-		return 0, fmt.Errorf("no room for an item of %d bytes: lower = %d, upper = %d", len(item), p.lower(), p.upper())
+	upper := p.upper() - maxAlign(size)
+	if lower > upper || size >= pageSize {
+		return nil, 0, fmt.Errorf("no room for an item of %d bytes: lower = %d, upper = %d", size, p.lower(), p.upper())
 	}
 	if shuffle {
 		from := headerSize + (n-1)*itemIDSize
@@ -49,9 +57,8 @@ func (p *page) addItem(item []byte, n, flags int) (int, error) {
 	}
 	p.setLower(lower)
 	p.setUpper(upper)
-	p.setID(n, makeItemID(upper, lpNormal, len(item)))
-	copy(p[upper:], item)
-	return n, nil
+	p.setID(n, makeItemID(upper, lpNormal, size))
+	return p[upper : upper+size : upper+size], n, nil
 }
 
 // freeID is the first line pointer without use and storage, else limit. It is

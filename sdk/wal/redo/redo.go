@@ -106,7 +106,7 @@ func apply(p *page, rec *wal.Record, ref *wal.BlockRef) error {
 	switch {
 	case ref.WillInit():
 		clear(p[:])
-	case p.isNew() && ref.Fork != wal.VisibilityMapFork:
+	case p.isNew() && ref.Fork != wal.VisibilityMapFork && rec.RmgrID != wal.RmgrGeneric:
 		return errors.New("the page was never initialised")
 	default:
 		if err := p.check(); err != nil && !p.isNew() {

@@ -16,9 +16,13 @@ var majors = [...]byRmgr{
 
 func makeTable(v wal.Version) byRmgr {
 	return byRmgr{
-		wal.RmgrXLOG:  xlogRedo(v),
-		wal.RmgrBtree: btreeRedo(v),
-		wal.RmgrHash:  hashRedo(v),
+		wal.RmgrXLOG:     xlogRedo(v),
+		wal.RmgrHeap2:    heap2Redo(v),
+		wal.RmgrHeap:     heapRedo(v),
+		wal.RmgrSequence: sequenceRedo(v),
+		wal.RmgrGeneric:  genericRedo(v),
+		wal.RmgrBtree:    btreeRedo(v),
+		wal.RmgrHash:     hashRedo(v),
 	}
 }
 
