@@ -1,6 +1,7 @@
 package consistency
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,10 @@ func verify(t *testing.T, w *WAL) {
 	}
 }
 
-// After every record of the installed server's, every page is as the server has it.
+// After every record of the installed server's, every page is as the server has
+// it; and were it not, that would be found.
 func TestInstalledServer(t *testing.T) {
-	verify(t, record(t, postgres.Install{}, postgres.Install{}))
+	w := record(t, postgres.Install{}, postgres.Install{})
+	verify(t, w)
+	t.Run("faults", func(t *testing.T) { seedFaults(t, w, slices.Concat(btreeFaults, hashFaults)) })
 }

@@ -72,4 +72,12 @@ SET wal_consistency_checking = 'hash';
 INSERT INTO hash_built SELECT 'key ' || g FROM generate_series(3001, 3200) g;
 CREATE UNLOGGED TABLE hash_unlogged (k int);
 CREATE INDEX hash_unlogged_k ON hash_unlogged USING hash (k);
+-- As many buckets as an index of many tuples begins with, where split points have
+-- phases: the table pretends to hold them.
+CREATE TABLE hash_guess (k int);
+INSERT INTO hash_guess VALUES (1);
+UPDATE pg_class SET relpages = 1, reltuples = 45000 WHERE relname = 'hash_guess';
+CREATE INDEX hash_guess_1 ON hash_guess USING hash (k) WITH (fillfactor = 10);
+UPDATE pg_class SET relpages = 1, reltuples = 60000 WHERE relname = 'hash_guess';
+CREATE INDEX hash_guess_2 ON hash_guess USING hash (k) WITH (fillfactor = 10);
 RESET wal_consistency_checking;
