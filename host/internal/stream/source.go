@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/walplex/walplex/host/internal/replication"
 	"github.com/walplex/walplex/sdk/wal"
@@ -35,7 +36,13 @@ type source struct {
 	mem  memory // in which the assembler builds
 	out  chan<- arrival
 	next wal.LSN
+	full []arrival // complete blocks that wait for others, see burst
 }
+
+// burst is how many blocks leave together while more is coming. Each wakes the
+// loop, and a sender and a process for every sink, which for a sink that is faster
+// than the source costs several times what the block itself does.
+const burst = 8
 
 // newSource begins at start, a segment's start, on a connection that streams
 // from there.
@@ -51,19 +58,19 @@ func (s *source) run(ctx context.Context) {
 	for {
 		m, err := s.conn.Receive(ctx)
 		if err != nil {
-			s.send(ctx, arrival{err: err})
+			s.last(ctx, arrival{err: err})
 			return
 		}
 		a := arrival{serverEnd: m.ServerWALEnd, reply: m.ReplyRequested}
 		// WAL that was kept back because more was coming does not wait for more WAL
 		// when something else came.
-		if m.Kind != replication.XLogData && !s.seal(ctx, m.ServerWALEnd, false) {
+		if m.Kind != replication.XLogData && !(s.complete(ctx, m.ServerWALEnd, false) && s.handOver(ctx)) {
 			return
 		}
 		switch m.Kind {
 		case replication.End:
 			a.ended = true
-			s.send(ctx, a)
+			s.last(ctx, a)
 			return
 		case replication.XLogData:
 			if !s.take(ctx, m) {
@@ -81,7 +88,7 @@ func (s *source) run(ctx context.Context) {
 // socket holds nothing more: no timer stands in the way of a commit.
 func (s *source) take(ctx context.Context, m replication.Message) bool {
 	if m.WALStart != s.next {
-		s.send(ctx, arrival{err: fmt.Errorf("the server sent WAL from %s where %s was to follow", m.WALStart, s.next)})
+		s.last(ctx, arrival{err: fmt.Errorf("the server sent WAL from %s where %s was to follow", m.WALStart, s.next)})
 		return false
 	}
 	s.next += wal.LSN(len(m.Data))
@@ -95,53 +102,71 @@ func (s *source) take(ctx context.Context, m replication.Message) bool {
 		p = p[n:]
 		if err != nil {
 			// The block that holds the fault is delivered to nobody.
-			s.send(ctx, arrival{err: corrupt(err)})
+			s.last(ctx, arrival{err: corrupt(err)})
 			return false
 		}
-		if s.asm.Full() && !s.seal(ctx, m.ServerWALEnd, len(p) == 0 && s.conn.Drained()) {
+		if s.asm.Full() && !s.complete(ctx, m.ServerWALEnd, len(p) == 0 && s.conn.Drained()) {
 			return false
 		}
 	}
-	if s.asm.Empty() || !s.conn.Drained() {
+	if !s.conn.Drained() {
 		return true
 	}
-	return s.seal(ctx, m.ServerWALEnd, true)
+	return s.complete(ctx, m.ServerWALEnd, true)
 }
 
 // postgresEpochMicros is 2000-01-01 UTC in microseconds of Unix time.
 const postgresEpochMicros = 946684800 * 1_000_000
 
-func (s *source) seal(ctx context.Context, serverEnd wal.LSN, drained bool) bool {
+// complete seals the block and hands it over, unless others are to leave with it.
+func (s *source) complete(ctx context.Context, serverEnd wal.LSN, drained bool) bool {
+	if err := s.seal(serverEnd, drained); err != nil {
+		s.last(ctx, arrival{err: err})
+		return false
+	}
+	return !drained && len(s.full) < burst || s.handOver(ctx)
+}
+
+// seal completes the block that is being built, if any.
+func (s *source) seal(serverEnd wal.LSN, drained bool) error {
 	if s.asm.Empty() {
-		return true
+		return nil
 	}
-	m := s.pool.built(s.mem, s.asm.Seal())
+	b, err := sealBlock(s.asm, s.pool, s.mem)
 	s.mem = memory{}
-	if len(m.bytes) <= smallBlock {
-		small := append(make([]byte, 0, len(m.bytes)), m.bytes...)
-		s.pool.put(m)
-		m = memory{bytes: small}
-	}
-	b := &buffer{data: m.bytes, slot: m.slot, pool: s.pool}
-	b.hold()
-	view, err := wire.ParseBlock(b.data, false)
 	if err != nil {
-		b.release()
-		s.send(ctx, arrival{err: err})
-		return false
+		return err
 	}
-	b.view = view
-	if !s.send(ctx, arrival{block: b, records: view.Len(), drained: drained, serverEnd: serverEnd}) {
-		b.release()
-		return false
+	s.full = append(s.full, arrival{block: b, records: b.view.Len(), drained: drained, serverEnd: serverEnd})
+	return nil
+}
+
+// handOver gives the loop the blocks that wait.
+func (s *source) handOver(ctx context.Context) bool {
+	for len(s.full) > 0 {
+		if !s.send(ctx, s.full[0]) {
+			return false
+		}
+		s.full = slices.Delete(s.full, 0, 1)
 	}
 	return true
 }
 
-// letGo gives back the memory of a block that was not completed.
+// last sends the last arrival, behind all blocks.
+func (s *source) last(ctx context.Context, a arrival) {
+	if s.handOver(ctx) {
+		s.send(ctx, a)
+	}
+}
+
+// letGo gives back the memory of blocks that were not handed over.
 func (s *source) letGo() {
 	s.pool.put(s.mem)
 	s.mem = memory{}
+	for _, a := range s.full {
+		a.block.release()
+	}
+	s.full = nil
 }
 
 func (s *source) send(ctx context.Context, a arrival) bool {

@@ -9,6 +9,7 @@ import (
 	"github.com/walplex/walplex/host/internal/replication"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/waltest"
+	"github.com/walplex/walplex/sdk/wire"
 )
 
 // step is one message of a connection that a test plays, and what Drained says
@@ -98,6 +99,56 @@ func TestSourceWaitsForMore(t *testing.T) {
 	}
 	if !errors.Is(got[1].err, errPlayed) {
 		t.Errorf("the last arrival has the error %v", got[1].err)
+	}
+}
+
+// TestSourceBursts: while more is coming, full blocks leave several at a time, in
+// order, and none is lost before an error.
+func TestSourceBursts(t *testing.T) {
+	w := someWAL()
+	for w.End() < w.Options().Start+(burst+3)*wire.BlockWAL {
+		w.LogicalMessage("test", 8000)
+	}
+	start, end := w.Options().Start, w.End()
+	o := w.Options()
+	out := make(chan arrival, 100)
+	src := newSource(nil, replication.System{SystemID: o.SystemID, Timeline: o.Timeline, SegmentSize: o.SegmentSize}, o.Start, &pool{}, out)
+	whole := start + (burst+2)*wire.BlockWAL
+	src.conn = &played{}
+	for at := start; at < whole; at += wire.BlockWAL {
+		if !src.take(t.Context(), data(w, at, at+wire.BlockWAL, false).Message) {
+			t.Fatal("refused")
+		}
+		n := int(at-start)/wire.BlockWAL + 1
+		if want := n / burst * burst; len(out) != want {
+			t.Fatalf("after %d full blocks %d have left, want %d", n, len(out), want)
+		}
+	}
+	src.letGo()
+	if len(src.full) != 0 {
+		t.Error("blocks are kept at the end")
+	}
+	for _, kind := range []replication.Kind{replication.Keepalive, replication.End, 0} {
+		steps := []step{data(w, start, end, false)}
+		if kind != 0 {
+			steps = append(steps, step{replication.Message{Kind: kind, ServerWALEnd: end}, true})
+		}
+		at := start
+		got := arrivals(t, w, steps...)
+		for _, a := range got {
+			if a.block != nil && a.block.view.WALStart() != at {
+				t.Fatalf("%s: a block at %s, want %s", kind, a.block.view.WALStart(), at)
+			} else if a.block != nil {
+				at = a.block.view.WALEnd()
+			}
+		}
+		// With nothing behind it, the last block is incomplete: it is read again.
+		if want := map[bool]wal.LSN{true: end, false: start + (end-start)/wire.BlockWAL*wire.BlockWAL}[kind != 0]; at != want {
+			t.Errorf("%s: blocks up to %s, want %s", kind, at, want)
+		}
+		if got[len(got)-1].block != nil {
+			t.Errorf("%s: the last arrival is a block", kind)
+		}
 	}
 }
 
