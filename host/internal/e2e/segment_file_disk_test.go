@@ -42,7 +42,8 @@ func TestSegmentFileFullDisk(t *testing.T) {
 			archive := disk + "/archive"
 			h := start(t, "run", d.write(archiveAs(archive, `compression = "`+compression+`"`), c.DSN()))
 			h.says("caught up", 1)
-			initPgbench(t, c) // about 26 MB
+			// Far more than there is room for, which no compression makes small.
+			pgtest.Exec(t, c, "CREATE TABLE noise AS SELECT sha512(h) || sha512(h || '1') || sha512(h || '2') || sha512(h || '3') AS v FROM (SELECT random()::text::bytea AS h FROM generate_series(1, 60000)) x")
 			end := flushLSN(t, c)
 			h.says("the disk is full: make room", 2)
 			if query(t, c, "SELECT restart_lsn < '"+end.String()+"' FROM pg_replication_slots") != "t" {
