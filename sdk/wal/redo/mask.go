@@ -16,7 +16,9 @@ import "github.com/walplex/walplex/sdk/wal"
 //	Btree                lp_flags on leaves, BTP_HAS_GARBAGE, BTP_SPLIT_END, btpo_cycleid
 //	Hash                 an unused page, lp_flags in buckets, LH_PAGE_HAS_DEAD_TUPLES
 //	Gin                  a deleted page
-//	Gist                 NSN, F_FOLLOW_RIGHT, F_HAS_GARBAGE, lp_flags on leaves
+//	Gist                 NSN, F_FOLLOW_RIGHT, F_HAS_GARBAGE, lp_flags on leaves;
+//	                     and F_TUPLES_DELETED, which nobody reads: recovery sets it
+//	                     where the server that wrote a DELETE does not
 //	BRIN                 BRIN_EVACUATE_PAGE
 //
 // Pages of the visibility map, which the server's check does not compare at all
@@ -159,18 +161,17 @@ func (p *page) maskGin() {
 }
 
 func (p *page) maskGist() {
-	const leaf, followRight, hasGarbage = 1 << 0, 1 << 3, 1 << 4
-	const size, flagsAt = 16, 12
-	s, err := p.specialSpace(size)
+	const flagsAt = 12
+	s, err := p.specialSpace(gistOpaqueSize)
 	if err != nil {
 		return
 	}
 	clear(s[:8]) // nsn
 	flags := le.Uint16(s[flagsAt:])
-	if flags&leaf != 0 {
+	if flags&gistLeaf != 0 {
 		p.maskItemFlags()
 	}
-	le.PutUint16(s[flagsAt:], flags&^hasGarbage|followRight)
+	le.PutUint16(s[flagsAt:], flags&^(gistHasGarbage|gistTuplesDeleted)|gistFollowRight)
 }
 
 func (p *page) maskBRIN() {

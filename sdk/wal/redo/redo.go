@@ -74,6 +74,10 @@ func Apply(page []byte, rec *wal.Record, i int, images *wal.Images) error {
 		if !p.isNew() {
 			p.setLSN(rec.EndLSN)
 		}
+		if err := gistRestored(p, rec, ref); err != nil {
+			*p = before
+			return err
+		}
 		return nil
 	}
 	if err := apply(p, rec, ref); err != nil {

@@ -23,6 +23,10 @@ func makeTable(v wal.Version) byRmgr {
 		wal.RmgrGeneric:  genericRedo(v),
 		wal.RmgrBtree:    btreeRedo(v),
 		wal.RmgrHash:     hashRedo(v),
+		wal.RmgrGin:      ginRedo(v),
+		wal.RmgrGist:     gistRedo(v),
+		wal.RmgrSPGist:   spgistRedo(v),
+		wal.RmgrBRIN:     brinRedo(v),
 	}
 }
 
