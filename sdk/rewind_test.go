@@ -64,3 +64,25 @@ func TestRewind(t *testing.T) {
 		t.Errorf("others need WAL from %v", f.retained)
 	}
 }
+
+// TestRetainAfterBlock: a block whose report was kept back because a message
+// followed is reported, though that message asks for no answer: the host may be
+// waiting for its credit.
+func TestRetainAfterBlock(t *testing.T) {
+	hold := make(chan struct{}, 2)
+	f := &follower{probe: &probe{onWrite: func(context.Context, *Batch) error { <-hold; return nil }}}
+	client := serve(t, f, RawWAL())
+	open(t, client)
+	w, b, ends := threeBlocks(t)
+	h := stream(t, within(t), client, w.Options().Start)
+	hold <- struct{}{}
+	h.block(b[0])
+	h.progress(ends[0], 0, 0, 0, 1) // so that the next report is not due by time
+	h.block(b[1])
+	h.send(&wire.HostMessage{Message: &wire.HostMessage_RetainFrom{RetainFrom: &wire.RetainFrom{Timeline: 3, Lsn: 0x500}}})
+	h.heartbeat(1)
+	for h.recv().GetHeartbeat() == nil { // both are queued now
+	}
+	hold <- struct{}{}
+	h.progress(ends[1], 0, 0, 0, 2)
+}

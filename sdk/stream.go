@@ -132,9 +132,15 @@ func (ss *session) work(ctx context.Context) error {
 					return err
 				}
 			}
+			if err := ss.tellAtRest(); err != nil {
+				return err
+			}
 			continue
-		default:
-			continue // of no concern to this sink, or of a newer host
+		default: // of no concern to this sink, or of a newer host
+			if err := ss.tellAtRest(); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := ss.report(); err != nil {
 			return err
@@ -185,6 +191,15 @@ func (ss *session) rewind(ctx context.Context, e *wire.Epoch) error {
 // due reports whether the host is to be told now.
 func (ss *session) due() bool {
 	return len(ss.queue) == 0 || ss.untold >= reportBlocks || time.Since(ss.reported) >= reportAfter
+}
+
+// tellAtRest tells the host what was kept back because more was coming, which
+// turned out to be nothing that is reported: the host may have to wait for it.
+func (ss *session) tellAtRest() error {
+	if len(ss.queue) > 0 {
+		return nil
+	}
+	return ss.catchUp()
 }
 
 // catchUp tells the host of the blocks that it was not told of yet.

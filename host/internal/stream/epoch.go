@@ -228,7 +228,9 @@ func (s *Stream) switched(ctx context.Context, id chain.SinkID, done *wire.Epoch
 	s.chain.Rewound(id, sw.next, max(lsn, first))
 	s.log.Info("the sink follows the switch of timelines", "sink", cfg.Name, "timeline", sw.next, "position", lsn)
 	if s.chain.Positions(id).Aside {
-		s.startFeeder(ctx, id, s.sourceFor(id, k.aside.tried), 0)
+		from := s.anySource(id)
+		s.chain.SetSource(id, from.sink())
+		s.startFeeder(ctx, id, from, 0)
 	}
 	return nil
 }

@@ -47,6 +47,7 @@ type feedSource interface {
 
 // startFeeder starts to serve a sink that is aside, after a delay.
 func (s *Stream) startFeeder(ctx context.Context, id chain.SinkID, from supplier, delay time.Duration) {
+	outer := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	f := &feeder{sink: id, source: from, more: make(chan struct{}, 1), taken: make(chan struct{}, 1), cancel: cancel}
 	var open func(ctx context.Context, start wal.LSN) (feedSource, error)
@@ -78,7 +79,7 @@ func (s *Stream) startFeeder(ctx context.Context, id chain.SinkID, from supplier
 		}
 		s.tell(ctx, happening{sink: id, feeder: f, err: err})
 	})
-	s.feedOn()
+	s.feedOn(outer)
 }
 
 // tell hands the loop a happening of a feeder, unless nobody waits for it any
@@ -115,10 +116,17 @@ func (s *Stream) stopFeeders() {
 }
 
 // feedOn tells every feeder how far it may read, and that its block was delivered.
-func (s *Stream) feedOn() {
+func (s *Stream) feedOn(ctx context.Context) {
 	for i := range s.sinks {
 		f, id := s.sinks[i].feed, chain.SinkID(i)
 		if f == nil || s.limitAside(id) {
+			continue
+		}
+		if f.source >= 0 && !s.canSupply(chain.SinkID(f.source)) {
+			s.stopFeeder(id)
+			from := s.sourceFor(id, s.sinks[i].aside.tried)
+			s.chain.SetSource(id, from.sink())
+			s.startFeeder(ctx, id, from, 0)
 			continue
 		}
 		if _, to := s.chain.FeedFrom(id); uint64(to) > f.upTo.Load() {

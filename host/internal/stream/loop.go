@@ -261,7 +261,7 @@ func (s *Stream) act(ctx context.Context) error {
 			s.joined(a.Sink)
 		}
 	}
-	s.feedOn()
+	s.feedOn(ctx)
 	return nil
 }
 

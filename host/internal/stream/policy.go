@@ -73,7 +73,8 @@ func (l *loop) lagging(ctx context.Context) error {
 		if l.stopping || cfg.MaxLag == 0 || cfg.onLag() == Block || !p.Attached || p.Aside {
 			continue
 		}
-		if lag := behind(s.chain.Received(), p.Flushed); lag > cfg.MaxLag {
+		// Written, because when it flushes is for the host to say.
+		if lag := behind(s.chain.Received(), p.Written); lag > cfg.MaxLag {
 			if err := s.leave(ctx, id, fmt.Sprintf("it is %d bytes behind, max_lag is %d", lag, cfg.MaxLag)); err != nil {
 				return err
 			}
@@ -206,10 +207,9 @@ func (s *Stream) goAside(ctx context.Context, id chain.SinkID, tried ...supplier
 func (s *Stream) sourceFor(id chain.SinkID, tried map[supplier]bool) supplier {
 	for i := range s.sinks {
 		other := chain.SinkID(i)
-		if other == id || tried[supplier(i)] || s.sinks[i].life == nil || !s.chain.Attached(other) || !s.sinks[i].life.can(wire.CapRead) {
-			continue
+		if other != id && !tried[supplier(i)] && s.canSupply(other) {
+			return supplier(i)
 		}
-		return supplier(i)
 	}
 	if !tried[fromServer] {
 		return fromServer
@@ -220,6 +220,24 @@ func (s *Stream) sourceFor(id chain.SinkID, tried map[supplier]bool) supplier {
 		}
 	}
 	return none
+}
+
+// anySource is sourceFor for a sink that is served already: where all were tried,
+// the server is tried again.
+func (s *Stream) anySource(id chain.SinkID) supplier {
+	tried := s.sinks[id].aside.tried
+	if from := s.sourceFor(id, tried); from != none {
+		return from
+	}
+	delete(tried, fromServer)
+	return fromServer
+}
+
+// canSupply reports whether a sink can serve others now. One that is aside itself
+// cannot: two could wait for each other.
+func (s *Stream) canSupply(id chain.SinkID) bool {
+	l, p := s.sinks[id].life, s.chain.Positions(id)
+	return l != nil && p.Attached && !p.Aside && l.can(wire.CapRead)
 }
 
 // aroundGap takes aside the sinks that need WAL which the server has removed, when
