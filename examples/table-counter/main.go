@@ -1,5 +1,6 @@
 // Command table-counter is a sink for Walplex: it counts the records of the WAL
-// by relation and operation, each exactly once whatever crashes.
+// by relation and operation, each exactly once whatever crashes, and shows the
+// counts to Prometheus.
 package main
 
 import (
@@ -20,13 +21,24 @@ import (
 func main() { sdk.Serve(definition(durable.OS{})) }
 
 type config struct {
-	Directory string `walplex:"directory,required" format:"path" doc:"where counts.json is kept; made when missing"`
+	Directory string `walplex:"directory" format:"path" default:"counts" doc:"where counts.json is kept; made when missing"`
+	Listen    string `walplex:"listen" doc:"address of this machine, such as 127.0.0.1:9188, where /metrics is served; nowhere without it"`
+}
+
+// Validate: nobody is asked who they are, so the counts are this machine's alone.
+func (c *config) Validate() []sdk.ConfigError {
+	if c.Listen == "" || loopback(c.Listen) {
+		return nil
+	}
+	return []sdk.ConfigError{{Path: []any{"listen"}, Summary: "Not an address of this machine alone", Detail: `write "127.0.0.1:PORT" or "[::1]:PORT"`}}
 }
 
 // MaxRecord(0): a count needs no more than the last fragment of a large record.
 func definition(fsys durable.FS) *sdk.Definition {
 	return sdk.Define("table_counter",
-		func(c *config) sdk.Sink { return &sink{fsys: fsys, dir: c.Directory} },
+		func(c *config) sdk.Sink {
+			return &sink{fsys: fsys, dir: c.Directory, metrics: metrics{address: c.Listen}}
+		},
 		sdk.Records(), sdk.MaxRecord(0))
 }
 
@@ -44,12 +56,20 @@ type counts struct {
 
 const format = 1 // of counts.json
 
+// maxRelations bounds how many relations have counts of their own, and so memory,
+// counts.json and what Prometheus gets; all others are counted as one.
+const (
+	maxRelations = 10_000
+	others       = "other"
+)
+
 type sink struct {
-	fsys   durable.FS
-	dir    string
-	lock   io.Closer
-	counts counts
-	saved  wal.LSN // the position that is on disk
+	fsys    durable.FS
+	dir     string
+	lock    io.Closer
+	counts  counts
+	saved   wal.LSN // the position that is on disk
+	metrics metrics
 }
 
 func (s *sink) file() string { return filepath.Join(s.dir, "counts.json") }
@@ -63,12 +83,18 @@ func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (_ sdk.OpenResult
 		return sdk.OpenResult{}, err
 	}
 	err = s.load()
-	if errors.Is(err, fs.ErrNotExist) {
-		s.counts = counts{Format: format, SystemID: req.System.ID, Records: map[string]map[string]int64{}}
-		return sdk.OpenResult{New: true}, nil
+	isNew := errors.Is(err, fs.ErrNotExist)
+	if isNew {
+		s.counts, err = counts{Format: format, SystemID: req.System.ID, Records: map[string]map[string]int64{}}, nil
+	}
+	if err == nil {
+		err = s.metrics.serve(&s.counts)
 	}
 	if err != nil {
 		return sdk.OpenResult{}, errors.Join(err, s.lock.Close())
+	}
+	if isNew {
+		return sdk.OpenResult{New: true}, nil
 	}
 	at := wal.Position{Timeline: s.counts.Timeline, LSN: s.counts.Position}
 	return sdk.OpenResult{SystemID: s.counts.SystemID, Position: at}, nil
@@ -123,6 +149,9 @@ func references(blocks []wal.BlockRef, rel wal.RelFileLocator) bool {
 }
 
 func (s *sink) add(relation, op string) {
+	if s.counts.Records[relation] == nil && len(s.counts.Records) >= maxRelations {
+		relation = others
+	}
 	if s.counts.Records[relation] == nil {
 		s.counts.Records[relation] = map[string]int64{}
 	}
@@ -142,8 +171,9 @@ func (s *sink) Flush(context.Context) (wal.LSN, error) {
 		return 0, err
 	}
 	s.saved = s.counts.Position
+	s.metrics.publish(&s.counts)
 	return s.saved, nil
 }
 
-// Close lets another process have the directory.
-func (s *sink) Close(context.Context) error { return s.lock.Close() }
+// Close lets another process have the directory and the address.
+func (s *sink) Close(context.Context) error { return errors.Join(s.metrics.close(), s.lock.Close()) }

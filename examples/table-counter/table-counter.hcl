@@ -14,6 +14,7 @@ stream "main" {
   sink "table_counter" "counts" {
     config {
       directory = "counts"
+      listen    = "127.0.0.1:9188"
     }
   }
 }

@@ -69,17 +69,40 @@ func (e example) run(command string) string {
 	return string(out)
 }
 
+// change replaces a text in files of the copy.
+func (e example) change(from, to string, names ...string) {
+	e.t.Helper()
+	for _, name := range names {
+		text := e.read(name)
+		if !strings.Contains(text, from) {
+			e.t.Fatalf("%s does not say %q", name, from)
+		}
+		if err := os.WriteFile(e.path(name), []byte(strings.ReplaceAll(text, from, to)), 0o644); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+}
+
 var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
 
+// blocks are the commands of the README: what stands between ```sh and ```.
+func (e example) blocks() (blocks []string) {
+	e.t.Helper()
+	for _, m := range shellBlock.FindAllStringSubmatch(e.read("README.md"), -1) {
+		blocks = append(blocks, m[1])
+	}
+	if len(blocks) == 0 {
+		e.t.Fatal("the README has no commands")
+	}
+	return blocks
+}
+
 // readme runs the commands of the README, block by block, and answers what each
-// block has printed. A block is whatever stands between ```sh and ```.
+// block has printed.
 func (e example) readme() (printed []string) {
 	e.t.Helper()
-	for _, block := range shellBlock.FindAllStringSubmatch(e.read("README.md"), -1) {
-		printed = append(printed, e.run(block[1]))
-	}
-	if len(printed) == 0 {
-		e.t.Fatal("the README has no commands")
+	for _, block := range e.blocks() {
+		printed = append(printed, e.run(block))
 	}
 	return printed
 }
