@@ -139,3 +139,64 @@ func TestLoad(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestParse reads what other programs print.
+func TestParse(t *testing.T) {
+	list := parseResults("goos: linux\nBenchmarkTransport/ring-2 \t  12\t  0.25 cpu-s/GiB\t  0.125 host-s/GiB\nPASS\n")
+	if len(list) != 1 || list[0].name != "Transport/ring" || list[0].units["cpu-s/GiB"] != 0.25 || list[0].units["host-s/GiB"] != 0.125 {
+		t.Errorf("benchmarks: %+v", list)
+	}
+	if v, err := parseRate("latency average = 6.5 ms\ntps = 1228.5 (without initial connection time)\n"); err != nil || v != 1228.5 {
+		t.Errorf("pgbench: %v, %v", v, err)
+	}
+	if _, err := parseRate("aborted"); err == nil {
+		t.Error("pgbench that fails has a rate")
+	}
+	m, err := parseMemory("Name:\tx\nVmRSS:\t    2048 kB\nRssAnon:\t    1024 kB\nRssShmem:\t 1 kB\n")
+	if err != nil || m != (memory{resident: 2 << 20, anonymous: 1 << 20, shared: 1 << 10}) {
+		t.Errorf("memory: %+v, %v", m, err)
+	}
+	if _, err := parseMemory("VmRSS:\t1 kB\n"); err == nil {
+		t.Error("memory that is not said is known")
+	}
+	if got := middle([]float64{9, 1, 4, 3}); got != 3.5 {
+		t.Errorf("middle %v", got)
+	}
+}
+
+// TestDelivery takes a run of each kind that the tables of delivery have, over a
+// little WAL: all of it arrives.
+func TestDelivery(t *testing.T) {
+	b := &bench{log: io.Discard, dir: t.TempDir()}
+	if _, err := b.walplex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.nullProgram(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.bulk(t.Context(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := destroy(t.Context(), c.Cluster); err != nil {
+			t.Error(err)
+		}
+	}()
+	var records uint64
+	two := c.walplex(b, func(dir string) []sinkText { return nullSinks(2, dir) }, func(dir string, k *cost) (err error) {
+		records, k.others, err = nullResult(dir, 2)
+		return err
+	})
+	archive := c.walplex(b, func(dir string) []sinkText { return []sinkText{fileSink("segment_file", "archive", dir)} }, func(dir string, _ *cost) error {
+		return sameVolume(dir+"/archive", c.volume)
+	})
+	for name, r := range map[string]run{"null sinks": two, "archive": archive, "pg_receivewal": c.receivewal(b)} {
+		if k, err := r(t.Context()); err != nil || k.elapsed <= 0 || k.cpu <= k.others {
+			t.Errorf("%s: %+v, %v", name, k, err)
+		}
+	}
+	if want := uint64(c.volume / (bulkEach + 1000)); records < want {
+		t.Errorf("%d records, want at least %d", records, want)
+	}
+}

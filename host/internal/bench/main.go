@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -37,6 +38,8 @@ func main() {
 	}
 	cmd.Flags().IntVar(&b.n, "pairs", defaultPairs, "pairs of runs a median is taken of")
 	cmd.Flags().StringVar(&b.binary, "binary", "", "walplex to measure (default: built from this tree)")
+	cmd.Flags().DurationVar(&b.stall, "stall", time.Minute, "how long a sink is stopped in each run of the table stall")
+	cmd.Flags().Int64Var(&b.lag, "lag", 10e9, "`BYTES` that a sink falls behind in the table memory")
 	if err := cmd.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -45,10 +48,12 @@ func main() {
 
 // bench is what tables are made with.
 type bench struct {
-	n      int       // pairs
-	binary string    // walplex
-	dir    string    // for the run's files; it is removed
-	log    io.Writer // for progress
+	n      int           // pairs
+	stall  time.Duration // of the table stall's sink
+	lag    int64         // of the table memory's sink, bytes
+	binary string        // walplex
+	dir    string        // for the run's files; it is removed
+	log    io.Writer     // for progress
 }
 
 // table is something that is measured.
@@ -61,6 +66,13 @@ type table struct {
 func tables() []table {
 	return []table{
 		{"waldump", waldumpTable},
+		{"catchup", catchupTable},
+		{"fanout", fanoutTable},
+		{"transport", transportTable},
+		{"filter", filterTable},
+		{"synchronous", synchronousTable},
+		{"stall", stallTable},
+		{"memory", memoryTable},
 	}
 }
 

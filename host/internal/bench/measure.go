@@ -15,7 +15,9 @@ import (
 type cost struct {
 	elapsed time.Duration
 	cpu     time.Duration // user and system
+	others  time.Duration // of that, other processes' than the measured one, where a table knows it
 	memory  int64         // most that was resident, bytes
+	rate    float64       // what a table counts, by the second
 }
 
 // measure runs a command to its end. Its output goes where the command says, by
@@ -99,4 +101,5 @@ func median(all []pair, of func(pair) float64) float64 {
 func faster(p pair) float64      { return p.peer.elapsed.Seconds() / p.ours.elapsed.Seconds() }
 func cpuSaved(p pair) float64    { return p.peer.cpu.Seconds() / p.ours.cpu.Seconds() }
 func oursElapsed(p pair) float64 { return p.ours.elapsed.Seconds() }
+func moreRate(p pair) float64    { return p.ours.rate / p.peer.rate }
 func peerElapsed(p pair) float64 { return p.peer.elapsed.Seconds() }
