@@ -43,12 +43,15 @@ type Host struct {
 	HTTP       string   // host:port; empty: not set
 	PluginDirs []string // absolute
 	Ring       int64    // bytes of the shared ring of a stream; 0: none
+	// DevOverrides are programs, absolute, by the sink types that they are tried as.
+	DevOverrides map[string]string
 
-	Range           hcl.Range // of the block's header; zero without a block
-	ControlRange    hcl.Range // of the value, or of the header when it is absent; so are all below
-	HTTPRange       hcl.Range
-	PluginDirsRange hcl.Range
-	RingRange       hcl.Range
+	Range             hcl.Range // of the block's header; zero without a block
+	ControlRange      hcl.Range // of the value, or of the header when it is absent; so are all below
+	HTTPRange         hcl.Range
+	PluginDirsRange   hcl.Range
+	RingRange         hcl.Range
+	DevOverridesRange hcl.Range
 }
 
 // Plugin is a sink type that is a program of its own.
@@ -133,6 +136,11 @@ const (
 // at Plugin.PathRange. Secrets of the configuration are taken out of the texts.
 func (c *Config) ErrorAt(at hcl.Range, summary, detail string) *Diagnostic {
 	return c.scope.source.diagnostic(Error, at, c.Redact(summary), c.Redact(detail))
+}
+
+// WarningAt is [Config.ErrorAt] of what is no reason not to run.
+func (c *Config) WarningAt(at hcl.Range, summary, detail string) *Diagnostic {
+	return c.scope.source.diagnostic(Warning, at, c.Redact(summary), c.Redact(detail))
 }
 
 // Redact replaces every secret of the configuration that occurs in a text by

@@ -20,6 +20,7 @@
 //	  control     = "PATH"       # Unix socket for `walplex status`
 //	  http        = "HOST:PORT"  # /metrics, /healthz and /readyz, on a loopback address
 //	  plugin_dirs = ["PATH"]     # where programs named walplex-sink-TYPE are looked for
+//	  dev_overrides = { TYPE = "PATH" }  # programs under development: neither sha256 nor the lock hold for them
 //	  ring        = "64MiB"      # memory that a stream's sinks share with the host: 16MiB to 64GiB, 0 for none
 //	}
 //

@@ -10,7 +10,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-var hostShape = &shape{name: "host", attrs: []string{"control", "http", "plugin_dirs", "ring"}}
+var hostShape = &shape{name: "host", attrs: []string{"control", "http", "plugin_dirs", "ring", "dev_overrides"}}
 
 // maxSocketPath is how long the path of a Unix socket can be, bytes (sun_path
 // less its final NUL).
@@ -32,12 +32,13 @@ func (l *loader) loadHost() {
 		l.checkShape(hostShape, b.Body)
 		attrs := attributesOf(l, b)
 		h := Host{
-			Range:           b.DefRange(),
-			ControlRange:    attrs.at("control"),
-			HTTPRange:       attrs.at("http"),
-			PluginDirsRange: attrs.at("plugin_dirs"),
-			Ring:            DefaultRing,
-			RingRange:       attrs.at("ring"),
+			Range:             b.DefRange(),
+			ControlRange:      attrs.at("control"),
+			HTTPRange:         attrs.at("http"),
+			PluginDirsRange:   attrs.at("plugin_dirs"),
+			Ring:              DefaultRing,
+			RingRange:         attrs.at("ring"),
+			DevOverridesRange: attrs.at("dev_overrides"),
 		}
 		h.Control, _ = attrs.path("control")
 		if len(h.Control) > maxSocketPath {
@@ -45,6 +46,7 @@ func (l *loader) loadHost() {
 		}
 		h.HTTP = attrs.hostPort("http")
 		h.PluginDirs = attrs.paths("plugin_dirs")
+		h.DevOverrides = l.devOverrides(attrs)
 		if n, ok := attrs.size("ring"); ok {
 			h.Ring = n
 			if n != 0 && (n < minRing || n > maxRing) {
@@ -55,6 +57,26 @@ func (l *loader) loadHost() {
 			l.config.Host = h
 		}
 	}
+}
+
+// devOverrides are paths by sink types.
+func (l *loader) devOverrides(attrs attributes) map[string]string {
+	v, ok := attrs.value("dev_overrides", cty.Map(cty.String), use{})
+	if !ok {
+		return nil
+	}
+	out := map[string]string{}
+	for name, path := range v.AsValueMap() {
+		switch {
+		case slices.Contains(l.options.Builtins, name):
+			attrs.bad("dev_overrides", &plainError{"has the built-in sink type " + quote(name), "only types that are programs of their own can be overridden"})
+		case path.IsNull() || path.AsString() == "":
+			attrs.bad("dev_overrides", &plainError{"has no path for " + quote(name), `write dev_overrides = { TYPE = "PATH" }`})
+		default:
+			out[name], _ = attrs.resolve("dev_overrides", path.AsString())
+		}
+	}
+	return out
 }
 
 var pluginShape = &shape{name: "plugin", attrs: []string{"path", "sha256", "args", "env", "auto_mtls", "trusted"}}

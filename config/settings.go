@@ -21,6 +21,7 @@ func Settings(path string, vars map[string]string, typeName string, schema *wire
 	l.scope.vars.values = values
 	body := &sinkBody{scope: l.scope}
 	s := &Sink{Type: typeName, body: body}
+	s.TypeRange, s.ConfigRange = atPath(typeName), atPath(typeName)
 	if path == "" {
 		return s.Decode(schema)
 	}

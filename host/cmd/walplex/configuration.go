@@ -16,6 +16,7 @@ import (
 
 	"github.com/walplex/walplex/config"
 	"github.com/walplex/walplex/host/internal/plan"
+	"github.com/walplex/walplex/host/internal/plugins"
 	"github.com/walplex/walplex/host/internal/stream"
 )
 
@@ -69,7 +70,11 @@ func (f *configFlags) load(ctx context.Context, paths []string, socketDir string
 	if cfg == nil {
 		return nil, diags, err
 	}
-	streams, more := plan.Make(ctx, cfg, plan.Options{Builtin: builtinSpec, Builtins: builtinNames(), SocketDir: socketDir, Log: log})
+	lock, err := plugins.ReadLock(plugins.LockPath(paths[0]))
+	if err != nil {
+		return nil, diags, statusError{exitUsage, err}
+	}
+	streams, more := plan.Make(ctx, cfg, plan.Options{Builtin: builtinSpec, Builtins: builtinNames(), SocketDir: socketDir, Log: log, Lock: lock})
 	diags = append(append(diags, more...), checkOutside(cfg)...)
 	diags.Sort()
 	f.host = cfg.Host

@@ -76,5 +76,6 @@ an audit trail, or programs of yours.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(runCommand(), validateCommand(), pageCommand(), auditCommand(), waldumpCommand(), archiveCommand(), demoCommand(), versionCommand(), sinkCommand())
 	root.AddCommand(statusCommand(), reloadCommand(), slotCommand())
+	root.AddCommand(pluginCommand())
 	return root
 }

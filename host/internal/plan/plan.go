@@ -9,7 +9,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,6 +17,7 @@ import (
 
 	"github.com/walplex/walplex/config"
 	"github.com/walplex/walplex/host/internal/archive"
+	"github.com/walplex/walplex/host/internal/plugins"
 	"github.com/walplex/walplex/host/internal/replication"
 	"github.com/walplex/walplex/host/internal/stream"
 	"github.com/walplex/walplex/host/internal/supervisor"
@@ -31,13 +31,12 @@ type Options struct {
 	Builtins  []string // their names
 	SocketDir string   // for the sinks' sockets; only this user can enter it
 	Log       *slog.Logger
+	// Lock holds the checksums of programs; nil: there is none.
+	Lock *plugins.Lock
 }
 
 // parallel bounds how many sink processes are asked at once.
 const parallel = 4
-
-// programPrefix begins the name of a sink's program in a plugin directory.
-const programPrefix = "walplex-sink-"
 
 // Make checks the whole configuration and makes its streams.
 func Make(ctx context.Context, cfg *config.Config, o Options) ([]stream.Config, config.Diagnostics) {
@@ -147,6 +146,22 @@ func (p *planner) spec(k *config.Sink) (supervisor.Spec, bool) {
 		s.Type, s.SocketDir, s.AutoMTLS = k.Type, p.o.SocketDir, true
 		return s, true
 	}
+	s, ok := p.program(k)
+	if !ok {
+		p.diags = append(p.diags, k.UnknownType(p.known()))
+		return s, false
+	}
+	if path, ok := p.cfg.Host.DevOverrides[k.Type]; ok {
+		s.Path, s.SHA256 = path, ""
+		p.diags = append(p.diags, p.cfg.WarningAt(p.cfg.Host.DevOverridesRange, "sink type \""+k.Type+"\" is overridden for development",
+			path+" runs in its place, whatever its checksum is"))
+		return s, true
+	}
+	return s, p.locked(k, &s)
+}
+
+// program finds the program of a type that is not built in.
+func (p *planner) program(k *config.Sink) (supervisor.Spec, bool) {
 	for _, pl := range p.cfg.Plugins {
 		if pl.Type == k.Type {
 			s := supervisor.Spec{Type: k.Type, Path: pl.Path, Args: pl.Args, SHA256: pl.SHA256, AutoMTLS: pl.AutoMTLS, SocketDir: p.o.SocketDir}
@@ -156,14 +171,32 @@ func (p *planner) spec(k *config.Sink) (supervisor.Spec, bool) {
 			return s, true
 		}
 	}
-	for _, dir := range p.cfg.Host.PluginDirs {
-		path := filepath.Join(dir, programPrefix+k.Type)
-		if _, err := os.Stat(path); err == nil {
-			return supervisor.Spec{Type: k.Type, Path: path, AutoMTLS: true, SocketDir: p.o.SocketDir}, true
+	for _, f := range plugins.Find(p.cfg.Host.PluginDirs) {
+		if f.Type == k.Type {
+			return supervisor.Spec{Type: k.Type, Path: f.Path, AutoMTLS: true, SocketDir: p.o.SocketDir}, true
 		}
 	}
-	p.diags = append(p.diags, k.UnknownType(p.known()))
-	return supervisor.Spec{}, false
+	_, overridden := p.cfg.Host.DevOverrides[k.Type]
+	return supervisor.Spec{Type: k.Type, AutoMTLS: true, SocketDir: p.o.SocketDir}, overridden
+}
+
+// locked compares the program with the lock, and has every later start do so.
+func (p *planner) locked(k *config.Sink, s *supervisor.Spec) bool {
+	if p.o.Lock == nil {
+		return true
+	}
+	if _, err := os.Stat(s.Path); err != nil {
+		return true // its start will say so
+	}
+	sum, err := p.o.Lock.Check(k.Type, s.Path)
+	if err != nil {
+		p.diags = append(p.diags, p.cfg.ErrorAt(p.place(&ask{of: k}), "sink type \""+k.Type+"\" is not the one that is locked", err.Error()))
+		return false
+	}
+	if s.SHA256 == "" {
+		s.SHA256 = sum
+	}
+	return true
 }
 
 // known are all sink types that there are.
@@ -172,16 +205,8 @@ func (p *planner) known() []string {
 	for _, pl := range p.cfg.Plugins {
 		known = append(known, pl.Type)
 	}
-	for _, dir := range p.cfg.Host.PluginDirs {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			if name, ok := strings.CutPrefix(e.Name(), programPrefix); ok {
-				known = append(known, name)
-			}
-		}
+	for _, f := range plugins.Find(p.cfg.Host.PluginDirs) {
+		known = append(known, f.Type)
 	}
 	slices.Sort(known)
 	return slices.Compact(known)

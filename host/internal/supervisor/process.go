@@ -29,7 +29,7 @@ import (
 
 // Spec says how a sink process is started.
 type Spec struct {
-	Type     string   // of the sink, for messages
+	Type     string   // of the sink, which the program has to confirm; empty: any
 	Path     string   // of the program
 	Args     []string // without the program's name
 	Env      []string // added to the few variables that a sink gets
@@ -73,6 +73,9 @@ type StartError struct {
 
 func (e *StartError) Error() string {
 	s := fmt.Sprintf("sink type %q cannot be started: %s", e.Type, e.Reason)
+	if e.Type == "" {
+		s = "the sink cannot be started: " + e.Reason
+	}
 	for _, l := range e.Lines {
 		s += "\n  | " + l
 	}
@@ -243,7 +246,7 @@ func (p *Process) ask(ctx context.Context) error {
 		p.Kill() // before its last words are read
 		return p.explainDescribe(err)
 	}
-	if d.Type != p.spec.Type {
+	if p.spec.Type != "" && d.Type != p.spec.Type {
 		return &StartError{Type: p.spec.Type, Permanent: true,
 			Reason: fmt.Sprintf("%s is the sink %q; name the plugin block so", p.spec.Path, d.Type)}
 	}

@@ -90,7 +90,7 @@ func checkKill(r *run) error {
 	for m := range moments {
 		for steps := range lifeSteps + 1 {
 			if err := r.killedLife(w, steps, m); err != nil {
-				return fmt.Errorf("killed %s %d steps of a life: %w", []string{"right after", "once it had answered", "within"}[m], steps, err)
+				return fmt.Errorf("killed after %d steps of a life (%s): %w", steps, []string{"at once", "once they were answered", "some time later"}[m], err)
 			}
 		}
 	}
