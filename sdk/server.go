@@ -104,6 +104,7 @@ func (s *server) Open(ctx context.Context, req *wire.OpenRequest) (*wire.OpenRes
 		LockWait: time.Duration(req.LockWaitMs) * time.Millisecond,
 		Filtered: req.Filtered,
 		History:  req.HistoryFile,
+		Known:    wal.Position{Timeline: wal.TimelineID(req.KnownTimeline), LSN: wal.LSN(req.KnownLsn)},
 		Logger:   s.log,
 	})
 	if err != nil {

@@ -104,6 +104,11 @@ type OpenRequest struct {
 	Sink     string // name of the sink in the stream
 	System   System
 	LockWait time.Duration // how long to wait for a directory's lock
+	// Known is what a life of the sink before this one had flushed, as it told this
+	// host; LSN 0: nothing is known. A sink that keeps files and finds none is not new
+	// then: a file system is not mounted, or somebody has removed them. It returns an
+	// error, and is tried again.
+	Known wal.Position
 	// History is the history file of System.Timeline, empty on timeline 1.
 	History []byte
 	// Filtered says that the user gave the sink a filter: records are missing by
@@ -111,6 +116,17 @@ type OpenRequest struct {
 	Filtered bool
 	// Logger writes lines that arrive in the host's log under the sink's name.
 	Logger *slog.Logger
+}
+
+// MustHold is the error of a sink that finds nothing where it keeps its data,
+// though it had flushed something there before; nil where nothing is known of it.
+// A sink that keeps files asks before it makes any.
+func (r *OpenRequest) MustHold(where string) error {
+	if r.Known.LSN == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is empty, though WAL up to %s was flushed to it before: a file system is not mounted there, or somebody has removed the files. "+
+		"Nothing was written; mount it, or restart walplex to begin anew", where, r.Known)
 }
 
 // OpenResult is a sink's answer to Open.

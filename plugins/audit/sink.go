@@ -79,6 +79,8 @@ func (s *sink) open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 	case !found && len(ours)+len(foreign) > 0:
 		name := append(ours, foreign...)[0]
 		return sdk.OpenResult{}, sdk.Permanentf("%s has no valid %s, but the file %s: choose an empty directory, or put the position back", dir, positionName, name)
+	case !found && req.MustHold(dir) != nil:
+		return sdk.OpenResult{}, req.MustHold(dir)
 	case !found:
 		p = position{SystemID: req.System.ID, Timeline: req.System.Timeline}
 		s.position, err = createPosition(s.fsys, dir, p)

@@ -41,6 +41,9 @@ func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 	if err != nil {
 		return sdk.OpenResult{}, openError(err)
 	}
+	if err := req.MustHold(s.config.Directory); store.New() && err != nil {
+		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx))
+	}
 	service, err := serve(s.config.listen(), store)
 	if err != nil {
 		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx))

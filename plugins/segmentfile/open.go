@@ -3,6 +3,7 @@ package segmentfile
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 
 	"github.com/walplex/walplex/sdk"
@@ -33,6 +34,9 @@ func (s *Sink) open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 		return sdk.OpenResult{}, err
 	}
 	if none {
+		if err := req.MustHold(s.dir.path); err != nil {
+			return sdk.OpenResult{}, err
+		}
 		return sdk.OpenResult{New: true}, s.start(ctx, req)
 	}
 	if s.run, err = s.dir.newest(ctx, list, &id); err != nil {
@@ -72,6 +76,11 @@ func (s *Sink) acquire(ctx context.Context, req *sdk.OpenRequest) error {
 	var err error
 	if s.dir.access, err = s.config.access(); err != nil {
 		return err
+	}
+	if _, err := s.dir.fs.Stat(s.dir.path); errors.Is(err, fs.ErrNotExist) {
+		if err := req.MustHold(s.dir.path); err != nil {
+			return err
+		}
 	}
 	if err := s.makeDirectory(); err != nil {
 		return err

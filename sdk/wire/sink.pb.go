@@ -816,7 +816,11 @@ type OpenRequest struct {
 	// move over them all the same.
 	Filtered bool `protobuf:"varint,7,opt,name=filtered,proto3" json:"filtered,omitempty"`
 	// The history file of system.timeline, empty on timeline 1.
-	HistoryFile   []byte `protobuf:"bytes,8,opt,name=history_file,json=historyFile,proto3" json:"history_file,omitempty"`
+	HistoryFile []byte `protobuf:"bytes,8,opt,name=history_file,json=historyFile,proto3" json:"history_file,omitempty"`
+	// What a life of the sink before this one had flushed, as it told this host; 0: it
+	// has told nothing. A sink that finds nothing there is not new: its data is away.
+	KnownTimeline uint32 `protobuf:"varint,9,opt,name=known_timeline,json=knownTimeline,proto3" json:"known_timeline,omitempty"`
+	KnownLsn      uint64 `protobuf:"varint,10,opt,name=known_lsn,json=knownLsn,proto3" json:"known_lsn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -905,6 +909,20 @@ func (x *OpenRequest) GetHistoryFile() []byte {
 		return x.HistoryFile
 	}
 	return nil
+}
+
+func (x *OpenRequest) GetKnownTimeline() uint32 {
+	if x != nil {
+		return x.KnownTimeline
+	}
+	return 0
+}
+
+func (x *OpenRequest) GetKnownLsn() uint64 {
+	if x != nil {
+		return x.KnownLsn
+	}
+	return 0
 }
 
 type OpenResponse struct {
@@ -2322,7 +2340,7 @@ const file_sink_proto_rawDesc = "" +
 	"\btimeline\x18\x02 \x01(\rR\btimeline\x12!\n" +
 	"\fsegment_size\x18\x03 \x01(\rR\vsegmentSize\x12%\n" +
 	"\x0eserver_version\x18\x04 \x01(\rR\rserverVersion\x12$\n" +
-	"\x0ewal_block_size\x18\x05 \x01(\rR\fwalBlockSize\"\x8c\x02\n" +
+	"\x0ewal_block_size\x18\x05 \x01(\rR\fwalBlockSize\"\xd0\x02\n" +
 	"\vOpenRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
 	"\x04sink\x18\x02 \x01(\tR\x04sink\x12/\n" +
@@ -2335,7 +2353,10 @@ const file_sink_proto_rawDesc = "" +
 	"\flock_wait_ms\x18\x06 \x01(\rR\n" +
 	"lockWaitMs\x12\x1a\n" +
 	"\bfiltered\x18\a \x01(\bR\bfiltered\x12!\n" +
-	"\fhistory_file\x18\b \x01(\fR\vhistoryFile\"\xa5\x02\n" +
+	"\fhistory_file\x18\b \x01(\fR\vhistoryFile\x12%\n" +
+	"\x0eknown_timeline\x18\t \x01(\rR\rknownTimeline\x12\x1b\n" +
+	"\tknown_lsn\x18\n" +
+	" \x01(\x04R\bknownLsn\"\xa5\x02\n" +
 	"\fOpenResponse\x12\x15\n" +
 	"\x06is_new\x18\x01 \x01(\bR\x05isNew\x12\x1b\n" +
 	"\tsystem_id\x18\x02 \x01(\x04R\bsystemId\x12\x1a\n" +

@@ -62,8 +62,9 @@ type outgoing struct {
 // flush request, the start, heartbeats, and the end.
 func queueSize(l chain.Limits) int { return l.Blocks + 64 }
 
-// openLife starts the process and opens the sink.
-func (s *Stream) openLife(ctx context.Context, id chain.SinkID, cfg *SinkConfig) (*life, error) {
+// openLife starts the process and opens the sink. known is what an earlier life had
+// flushed.
+func (s *Stream) openLife(ctx context.Context, id chain.SinkID, cfg *SinkConfig, known wal.Position) (*life, error) {
 	log := s.log.With("sink", cfg.Name)
 	spec := cfg.Spec
 	if cfg.maySeeAll() {
@@ -76,14 +77,14 @@ func (s *Stream) openLife(ctx context.Context, id chain.SinkID, cfg *SinkConfig)
 		return nil, err
 	}
 	l := &life{id: id, shared: spec.Ring != nil, name: cfg.Name, log: log, proc: proc, queue: make(chan outgoing, queueSize(s.cfg.Limits)), ended: make(chan struct{}), done: s.done, times: s.cfg.Times}
-	if err := l.open(ctx, s, cfg); err != nil {
+	if err := l.open(ctx, s, cfg, known); err != nil {
 		proc.Kill()
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig) error {
+func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig, known wal.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, l.times.Open)
 	defer cancel()
 	sys := s.system()
@@ -92,7 +93,8 @@ func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig) error {
 		LockWaitMs: uint32(l.times.LockWait / time.Millisecond),
 		System: &wire.System{SystemId: sys.SystemID, Timeline: uint32(sys.Timeline), SegmentSize: uint32(sys.SegmentSize),
 			ServerVersion: uint32(sys.ServerVersion), WalBlockSize: wal.PageSize},
-		HistoryFile: s.historyFile(sys.Timeline).content,
+		HistoryFile:   s.historyFile(sys.Timeline).content,
+		KnownTimeline: uint32(known.Timeline), KnownLsn: uint64(known.LSN),
 	})
 	if err != nil {
 		return l.openError(err)

@@ -247,6 +247,7 @@ func sameProcess(a, b *SinkConfig) bool {
 func (s *Stream) restart(ctx context.Context, id chain.SinkID) {
 	k := &s.sinks[id]
 	k.off, k.opening = nil, false
+	k.known = wal.Position{} // its directory may be another
 	k.generation++
 	k.backoff.reset()
 	ended := make(chan struct{})

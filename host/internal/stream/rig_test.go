@@ -189,7 +189,7 @@ func newRig(t testing.TB, ringBytes int64, start wal.LSN, sinks ...rigSink) *rig
 	r.s.sys = replication.System{SystemID: 7, Timeline: 1, SegmentSize: rigSegment}
 	r.chain = chain.New(shapes, rigSegment, false, r.s.cfg.Limits)
 	for i := range sinks {
-		l, err := r.s.openLife(t.Context(), chain.SinkID(i), &r.s.cfg.Sinks[i])
+		l, err := r.s.openLife(t.Context(), chain.SinkID(i), &r.s.cfg.Sinks[i], wal.Position{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -98,12 +98,12 @@ func (s *Stream) startSinkWhen(ctx context.Context, id chain.SinkID, ready func(
 		return
 	}
 	k.opening = true
-	cfg, generation := s.cfg.Sinks[id], k.generation
+	cfg, generation, known := s.cfg.Sinks[id], k.generation, k.known
 	s.opens.Go(func() {
 		h := happening{sink: id, generation: generation}
 		if !ready(ctx) {
 			h.failed, h.err = true, ctx.Err()
-		} else if l, err := s.openLife(ctx, id, &cfg); err != nil {
+		} else if l, err := s.openLife(ctx, id, &cfg, known); err != nil {
 			h.failed, h.err = true, err
 		} else {
 			h.opened, h.life = true, l
@@ -159,6 +159,7 @@ func (s *Stream) progress(ctx context.Context, h happening) error {
 		// this one: a sink that always dies of the same record reports progress too.
 		if k, f := &s.sinks[h.sink], s.chain.Positions(h.sink).Flushed; f > k.best {
 			k.best, k.deaths = f, 0
+			k.known = wal.Position{Timeline: k.timeline, LSN: f}
 			k.backoff.reset()
 		}
 		return nil

@@ -60,9 +60,10 @@ type sink struct {
 	opening    bool  // a goroutine is starting it
 	off        error // it will not be started again
 	tries      int
-	best       wal.LSN   // the highest position that it has flushed in any of its lives
-	begin      wal.LSN   // S of the start rule for this sink, while it is new
-	stalled    time.Time // since when it holds the stream up, zero: it does not
+	known      wal.Position // what it has flushed, as it told; zero: nothing
+	best       wal.LSN      // the highest position that it has flushed in any of its lives
+	begin      wal.LSN      // S of the start rule for this sink, while it is new
+	stalled    time.Time    // since when it holds the stream up, zero: it does not
 	seen       chain.SinkPositions
 	deaths     int            // in a row, without having flushed anything new
 	blocked    time.Duration  // for how long of late it has held the stream up
