@@ -24,6 +24,7 @@ var btreeFaults = []fault{
 	{"SPLIT_L, the new item forgotten", wal.RmgrBtree, 0x30, 0, lastIDLost},
 	{"SPLIT_L, the right link", wal.RmgrBtree, 0x30, 0, kept(btNext, 4)},
 	{"SPLIT_L, not marked incomplete", wal.RmgrBtree, 0x30, 0, kept(btFlags, 2)},
+	{"SPLIT_R, lists on the left lose a TID", wal.RmgrBtree, 0x40, 0, everyItem(loseTID)},
 	{"SPLIT_R, the right page's left link", wal.RmgrBtree, 0x40, 1, zero(btPrev, 4)},
 	{"SPLIT_R, the right page's items backwards", wal.RmgrBtree, 0x40, 1, exchanged(1, -1)},
 	{"SPLIT_R, the right page's level", wal.RmgrBtree, 0x40, 1, zero(btLevel, 4)},

@@ -2,32 +2,32 @@
 -- made of its pages alone.
 SET wal_consistency_checking = 'btree';
 
--- Keys of 700 bytes, nine to a page, inserted in no order: splits to either side,
+-- Keys of 1000 bytes, seven to a page, inserted in no order: splits to either side,
 -- on every level.
 CREATE TABLE bt_deep (k text, n int);
 ALTER TABLE bt_deep ALTER k SET STORAGE plain;
 CREATE INDEX bt_deep_k ON bt_deep (k);
-INSERT INTO bt_deep SELECT repeat('w', 700) || to_char(g * 7919 % 1000, 'FM0000'), g FROM generate_series(1, 900) g;
+INSERT INTO bt_deep SELECT repeat('w', 1000) || to_char(g * 7919 % 1000, 'FM0000'), g FROM generate_series(1, 900) g;
 -- Ascending and descending at the edges: the fast path, and the leftmost page.
-INSERT INTO bt_deep SELECT repeat('w', 700) || to_char(1000 + g, 'FM0000'), g FROM generate_series(1, 60) g;
-INSERT INTO bt_deep SELECT repeat('v', 700) || to_char(1000 - g, 'FM0000'), g FROM generate_series(1, 60) g;
+INSERT INTO bt_deep SELECT repeat('w', 1000) || to_char(1000 + g, 'FM0000'), g FROM generate_series(1, 60) g;
+INSERT INTO bt_deep SELECT repeat('v', 1000) || to_char(1000 - g, 'FM0000'), g FROM generate_series(1, 60) g;
 -- Whole subtrees go: leaves half-dead below a top parent, then unlinked from the
 -- bottom up; and what is left of the tree gets another fast root.
-DELETE FROM bt_deep WHERE k BETWEEN repeat('w', 700) || '0100' AND repeat('w', 700) || '0800';
+DELETE FROM bt_deep WHERE k BETWEEN repeat('w', 1000) || '0100' AND repeat('w', 1000) || '0800';
 VACUUM bt_deep;
 SELECT pg_current_xact_id();
 VACUUM bt_deep;
 -- Their pages are used again.
-INSERT INTO bt_deep SELECT repeat('x', 700) || to_char(g * 7919 % 1000, 'FM0000'), g FROM generate_series(1, 300) g;
+INSERT INTO bt_deep SELECT repeat('x', 1000) || to_char(g * 7919 % 1000, 'FM0000'), g FROM generate_series(1, 300) g;
 DELETE FROM bt_deep WHERE n % 40 <> 0;
 VACUUM bt_deep;
 SELECT pg_current_xact_id();
 VACUUM bt_deep;
-INSERT INTO bt_deep SELECT repeat('y', 700) || to_char(g * 7919 % 1000, 'FM0000'), g FROM generate_series(1, 200) g;
-DELETE FROM bt_deep WHERE k < repeat('y', 700) || '0990';
+INSERT INTO bt_deep SELECT repeat('y', 1000) || to_char(g * 7919 % 1000, 'FM0000'), g FROM generate_series(1, 200) g;
+DELETE FROM bt_deep WHERE k < repeat('y', 1000) || '0990';
 VACUUM bt_deep;
 VACUUM bt_deep;
-INSERT INTO bt_deep SELECT repeat('z', 700) || to_char(g, 'FM0000'), g FROM generate_series(1, 200) g;
+INSERT INTO bt_deep SELECT repeat('z', 1000) || to_char(g, 'FM0000'), g FROM generate_series(1, 200) g;
 
 -- Seven keys many times over: posting lists, which lose TIDs from their midst, and
 -- get others in their place, until the page has to split as well.
@@ -60,6 +60,21 @@ DELETE FROM bt_wide WHERE n * 11 % 10 < 4;
 VACUUM bt_wide;
 INSERT INTO bt_wide SELECT repeat('w', 150) || g * 23 % 60, g FROM generate_series(901, 1500) g;
 
+-- Lists of eight TIDs at most, six to a page: every TID that comes into their midst,
+-- when its row gets the other key, may split the page as well as the list.
+CREATE TABLE bt_toggle (k text, n int) WITH (fillfactor = 20);
+CREATE INDEX bt_toggle_k ON bt_toggle ((repeat(k, 500)), (repeat(k, 499)), (repeat(k, 280)));
+INSERT INTO bt_toggle SELECT chr(97 + g % 2), g FROM generate_series(1, 300) g;
+DO $$
+BEGIN
+	FOR i IN 1..4 LOOP
+		FOR j IN 0..6 LOOP
+			UPDATE bt_toggle SET k = chr(195 - ascii(k)) WHERE n % 7 = j;
+		END LOOP;
+	END LOOP;
+END
+$$;
+
 -- Version churn of lists: deletion from the bottom up, of parts of them too.
 CREATE TABLE bt_churn (id int PRIMARY KEY, k int, n int) WITH (fillfactor = 60);
 CREATE INDEX bt_churn_k ON bt_churn (k);
@@ -77,7 +92,7 @@ SET enable_bitmapscan = off;
 DELETE FROM bt_churn WHERE id % 3 = 1;
 SELECT sum(n) FROM bt_churn WHERE k = 1;
 SELECT count(n) FROM bt_churn WHERE id > 0;
-INSERT INTO bt_churn SELECT g, 1, g FROM generate_series(1001, 1700) g;
+INSERT INTO bt_churn SELECT g, 1, g FROM generate_series(1001, 11000) g;
 RESET enable_seqscan;
 RESET enable_bitmapscan;
 

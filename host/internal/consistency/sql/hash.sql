@@ -57,6 +57,9 @@ INSERT INTO hash_dead SELECT 5, g FROM generate_series(501, 700) g;
 DELETE FROM hash_dead WHERE n = 501;
 SELECT count(n) FROM hash_dead WHERE k = 5;
 INSERT INTO hash_dead SELECT 5, g FROM generate_series(801, 820) g;
+-- And by vacuum, from a page that is known to have dead ones.
+DELETE FROM hash_dead WHERE n > 600;
+SELECT count(n) FROM hash_dead WHERE k = 5;
 RESET enable_seqscan;
 RESET enable_bitmapscan;
 VACUUM hash_dead;
