@@ -36,15 +36,18 @@ stream "main" {
   }
 }`
 
-// TestExampleTypeScript builds the sink in TypeScript as its README says, and runs
-// it in a chain, killed under load: each transaction is there once, and its records
-// by resource manager are those that pg_waldump counts.
+// TestExampleTypeScript builds the sink in TypeScript as its README says, has
+// walplex plugin test hold it to the contract, and runs it in a chain, killed under
+// load: each transaction is there once, and its records by resource manager are
+// those that pg_waldump counts.
 func TestExampleTypeScript(t *testing.T) {
 	c := server(t, func(o *postgres.Options) { o.Conf["max_prepared_transactions"] = "4" })
 	e := copyExample(t, "typescript-sink", c.DSN())
 	reserve(t, c, "transactions")
 	work(t, c)
-	e.readme()
+	if printed := e.readme()[0]; !strings.Contains(printed, "ok    kill: ") || !strings.Contains(printed, " 0 failed") {
+		t.Errorf("walplex plugin test says\n%s", printed)
+	}
 	if lines := strings.Count(e.read("transactions/transactions.jsonl"), "\n"); lines == 0 {
 		t.Error("the README's commands have written no transaction")
 	}
