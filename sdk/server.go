@@ -24,11 +24,12 @@ type server struct {
 	log    *slog.Logger
 	ring   *ring.Mapping // nil: the host has given none
 
-	mu     sync.Mutex // orders the calls into the sink; a Stream holds it to its end
-	sink   Sink       // nil before Open and after Close
-	result OpenResult
-	failed error // of Write or Flush: the sink can only be closed
-	reads  reads
+	mu      sync.Mutex // orders the calls into the sink; a Stream holds it to its end
+	metrics Metrics
+	sink    Sink // nil before Open and after Close
+	result  OpenResult
+	failed  error // of Write or Flush: the sink can only be closed
+	reads   reads
 }
 
 func newServer(d *Definition, log *slog.Logger) (*server, error) {
@@ -105,6 +106,7 @@ func (s *server) Open(ctx context.Context, req *wire.OpenRequest) (*wire.OpenRes
 		Filtered: req.Filtered,
 		History:  req.HistoryFile,
 		Known:    wal.Position{Timeline: wal.TimelineID(req.KnownTimeline), LSN: wal.LSN(req.KnownLsn)},
+		Metrics:  &s.metrics,
 		Logger:   s.log,
 	})
 	if err != nil {

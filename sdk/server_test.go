@@ -234,8 +234,8 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := OpenRequest{Stream: "main", Sink: "s", System: System{ID: 7, Timeline: 3, SegmentSize: 1 << 20, ServerVersion: 150018}, LockWait: 1500 * time.Millisecond, Filtered: true, History: []byte("2\t0/1000\n"), Logger: req.Logger}
-	if !reflect.DeepEqual(*req, want) || req.Logger == nil {
+	want := OpenRequest{Stream: "main", Sink: "s", System: System{ID: 7, Timeline: 3, SegmentSize: 1 << 20, ServerVersion: 150018}, LockWait: 1500 * time.Millisecond, Filtered: true, History: []byte("2\t0/1000\n"), Metrics: req.Metrics, Logger: req.Logger}
+	if !reflect.DeepEqual(*req, want) || req.Logger == nil || req.Metrics == nil {
 		t.Errorf("the sink is told %+v, want %+v", *req, want)
 	}
 	mask := make([]byte, 32)

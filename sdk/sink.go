@@ -114,6 +114,8 @@ type OpenRequest struct {
 	// Filtered says that the user gave the sink a filter: records are missing by
 	// intention. Batches cover the whole WAL all the same.
 	Filtered bool
+	// Metrics are shown in the host's /metrics. It is not nil.
+	Metrics *Metrics
 	// Logger writes lines that arrive in the host's log under the sink's name.
 	Logger *slog.Logger
 }

@@ -87,6 +87,9 @@ func (ss *session) receive(ctx context.Context) error {
 			return err
 		}
 		if hb := m.GetHeartbeat(); hb != nil {
+			if err := ss.sendMetrics(); err != nil {
+				return err
+			}
 			if err := ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_Heartbeat{Heartbeat: hb}}); err != nil {
 				return err
 			}
@@ -219,6 +222,14 @@ func (ss *session) report() error {
 		WrittenLsn: ss.written, FlushedLsn: ss.flushed, AppliedLsn: ss.applied,
 		FlushNumber: ss.flushNumber, ReleasedBlocks: ss.released,
 	}}})
+}
+
+// sendMetrics tells the host of the sink's own numbers, where it has some.
+func (ss *session) sendMetrics() error {
+	if m := ss.s.metrics.wire(); len(m.Metrics) > 0 {
+		return ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_Metrics{Metrics: m}})
+	}
+	return nil
 }
 
 func (ss *session) send(m *wire.SinkMessage) error {

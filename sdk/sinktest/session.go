@@ -64,7 +64,7 @@ func OpenSink(ctx context.Context, def *sdk.Definition, sink sdk.Sink, sys sdk.S
 	if o.LockWait == 0 {
 		o.LockWait = time.Second
 	}
-	res, err := sink.Open(ctx, &sdk.OpenRequest{Stream: "test", Sink: "test", System: sys, LockWait: o.LockWait, History: o.History, Logger: slog.New(slog.DiscardHandler)})
+	res, err := sink.Open(ctx, &sdk.OpenRequest{Stream: "test", Sink: "test", System: sys, LockWait: o.LockWait, History: o.History, Metrics: new(sdk.Metrics), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}

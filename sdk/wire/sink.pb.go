@@ -123,7 +123,7 @@ func (x Fault_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fault_Kind.Descriptor instead.
 func (Fault_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{24, 0}
+	return file_sink_proto_rawDescGZIP(), []int{26, 0}
 }
 
 type DescribeRequest struct {
@@ -1753,6 +1753,7 @@ type SinkMessage struct {
 	//	*SinkMessage_Fault
 	//	*SinkMessage_EpochDone
 	//	*SinkMessage_Heartbeat
+	//	*SinkMessage_Metrics
 	Message       isSinkMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1831,6 +1832,15 @@ func (x *SinkMessage) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *SinkMessage) GetMetrics() *Metrics {
+	if x != nil {
+		if x, ok := x.Message.(*SinkMessage_Metrics); ok {
+			return x.Metrics
+		}
+	}
+	return nil
+}
+
 type isSinkMessage_Message interface {
 	isSinkMessage_Message()
 }
@@ -1851,6 +1861,10 @@ type SinkMessage_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
+type SinkMessage_Metrics struct {
+	Metrics *Metrics `protobuf:"bytes,5,opt,name=metrics,proto3,oneof"`
+}
+
 func (*SinkMessage_Progress) isSinkMessage_Message() {}
 
 func (*SinkMessage_Fault) isSinkMessage_Message() {}
@@ -1858,6 +1872,122 @@ func (*SinkMessage_Fault) isSinkMessage_Message() {}
 func (*SinkMessage_EpochDone) isSinkMessage_Message() {}
 
 func (*SinkMessage_Heartbeat) isSinkMessage_Message() {}
+
+func (*SinkMessage_Metrics) isSinkMessage_Message() {}
+
+// Metrics are numbers of the sink's own, which the host shows beside those that it
+// has of every sink. Each message has all of them; the host takes at most 64.
+type Metrics struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Metrics       []*Metric              `protobuf:"bytes,1,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Metrics) Reset() {
+	*x = Metrics{}
+	mi := &file_sink_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Metrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Metrics) ProtoMessage() {}
+
+func (x *Metrics) ProtoReflect() protoreflect.Message {
+	mi := &file_sink_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
+func (*Metrics) Descriptor() ([]byte, []int) {
+	return file_sink_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Metrics) GetMetrics() []*Metric {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+type Metric struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`        // a lower-case letter, then lower-case letters, digits and _: at most 64; of a counter it ends in _total
+	Help          string                 `protobuf:"bytes,2,opt,name=help,proto3" json:"help,omitempty"`        // one line, at most 200 bytes
+	Counter       bool                   `protobuf:"varint,3,opt,name=counter,proto3" json:"counter,omitempty"` // it only grows in the life of a process; else it is a gauge
+	Value         float64                `protobuf:"fixed64,4,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Metric) Reset() {
+	*x = Metric{}
+	mi := &file_sink_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Metric) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Metric) ProtoMessage() {}
+
+func (x *Metric) ProtoReflect() protoreflect.Message {
+	mi := &file_sink_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Metric.ProtoReflect.Descriptor instead.
+func (*Metric) Descriptor() ([]byte, []int) {
+	return file_sink_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Metric) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Metric) GetHelp() string {
+	if x != nil {
+		return x.Help
+	}
+	return ""
+}
+
+func (x *Metric) GetCounter() bool {
+	if x != nil {
+		return x.Counter
+	}
+	return false
+}
+
+func (x *Metric) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
 
 // Progress is cumulative and repeated; positions never go back.
 type Progress struct {
@@ -1876,7 +2006,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_sink_proto_msgTypes[23]
+	mi := &file_sink_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1888,7 +2018,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[23]
+	mi := &file_sink_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1901,7 +2031,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{23}
+	return file_sink_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Progress) GetWrittenLsn() uint64 {
@@ -1958,7 +2088,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_sink_proto_msgTypes[24]
+	mi := &file_sink_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1970,7 +2100,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[24]
+	mi := &file_sink_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1983,7 +2113,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{24}
+	return file_sink_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Fault) GetKind() Fault_Kind {
@@ -2017,7 +2147,7 @@ type EpochDone struct {
 
 func (x *EpochDone) Reset() {
 	*x = EpochDone{}
-	mi := &file_sink_proto_msgTypes[25]
+	mi := &file_sink_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2159,7 @@ func (x *EpochDone) String() string {
 func (*EpochDone) ProtoMessage() {}
 
 func (x *EpochDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[25]
+	mi := &file_sink_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2172,7 @@ func (x *EpochDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochDone.ProtoReflect.Descriptor instead.
 func (*EpochDone) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{25}
+	return file_sink_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EpochDone) GetTimeline() uint32 {
@@ -2069,7 +2199,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_sink_proto_msgTypes[26]
+	mi := &file_sink_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2081,7 +2211,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[26]
+	mi := &file_sink_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2094,7 +2224,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{26}
+	return file_sink_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DrainRequest) GetStopLsn() uint64 {
@@ -2121,7 +2251,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_sink_proto_msgTypes[27]
+	mi := &file_sink_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2133,7 +2263,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[27]
+	mi := &file_sink_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2146,7 +2276,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{27}
+	return file_sink_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DrainResponse) GetTimeline() uint32 {
@@ -2174,7 +2304,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_sink_proto_msgTypes[28]
+	mi := &file_sink_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2316,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[28]
+	mi := &file_sink_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2329,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{28}
+	return file_sink_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReadRequest) GetTimeline() uint32 {
@@ -2234,7 +2364,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_sink_proto_msgTypes[29]
+	mi := &file_sink_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2376,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[29]
+	mi := &file_sink_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2389,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{29}
+	return file_sink_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReadResponse) GetTimeline() uint32 {
@@ -2417,14 +2547,22 @@ const file_sink_proto_rawDesc = "" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1b\n" +
 	"\tstart_lsn\x18\x04 \x01(\x04R\bstartLsn\x12\x17\n" +
-	"\aend_lsn\x18\x05 \x01(\x04R\x06endLsn\"\xfa\x01\n" +
+	"\aend_lsn\x18\x05 \x01(\x04R\x06endLsn\"\xb0\x02\n" +
 	"\vSinkMessage\x127\n" +
 	"\bprogress\x18\x01 \x01(\v2\x19.walplex.sink.v1.ProgressH\x00R\bprogress\x12.\n" +
 	"\x05fault\x18\x02 \x01(\v2\x16.walplex.sink.v1.FaultH\x00R\x05fault\x12;\n" +
 	"\n" +
 	"epoch_done\x18\x03 \x01(\v2\x1a.walplex.sink.v1.EpochDoneH\x00R\tepochDone\x12:\n" +
-	"\theartbeat\x18\x04 \x01(\v2\x1a.walplex.sink.v1.HeartbeatH\x00R\theartbeatB\t\n" +
-	"\amessage\"\xde\x01\n" +
+	"\theartbeat\x18\x04 \x01(\v2\x1a.walplex.sink.v1.HeartbeatH\x00R\theartbeat\x124\n" +
+	"\ametrics\x18\x05 \x01(\v2\x18.walplex.sink.v1.MetricsH\x00R\ametricsB\t\n" +
+	"\amessage\"<\n" +
+	"\aMetrics\x121\n" +
+	"\ametrics\x18\x01 \x03(\v2\x17.walplex.sink.v1.MetricR\ametrics\"`\n" +
+	"\x06Metric\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04help\x18\x02 \x01(\tR\x04help\x12\x18\n" +
+	"\acounter\x18\x03 \x01(\bR\acounter\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\x01R\x05value\"\xde\x01\n" +
 	"\bProgress\x12\x1f\n" +
 	"\vwritten_lsn\x18\x01 \x01(\x04R\n" +
 	"writtenLsn\x12\x1f\n" +
@@ -2482,7 +2620,7 @@ func file_sink_proto_rawDescGZIP() []byte {
 }
 
 var file_sink_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sink_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_sink_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_sink_proto_goTypes = []any{
 	(Diagnostic_Severity)(0), // 0: walplex.sink.v1.Diagnostic.Severity
 	(Fault_Kind)(0),          // 1: walplex.sink.v1.Fault.Kind
@@ -2509,13 +2647,15 @@ var file_sink_proto_goTypes = []any{
 	(*Heartbeat)(nil),        // 22: walplex.sink.v1.Heartbeat
 	(*BackupChunk)(nil),      // 23: walplex.sink.v1.BackupChunk
 	(*SinkMessage)(nil),      // 24: walplex.sink.v1.SinkMessage
-	(*Progress)(nil),         // 25: walplex.sink.v1.Progress
-	(*Fault)(nil),            // 26: walplex.sink.v1.Fault
-	(*EpochDone)(nil),        // 27: walplex.sink.v1.EpochDone
-	(*DrainRequest)(nil),     // 28: walplex.sink.v1.DrainRequest
-	(*DrainResponse)(nil),    // 29: walplex.sink.v1.DrainResponse
-	(*ReadRequest)(nil),      // 30: walplex.sink.v1.ReadRequest
-	(*ReadResponse)(nil),     // 31: walplex.sink.v1.ReadResponse
+	(*Metrics)(nil),          // 25: walplex.sink.v1.Metrics
+	(*Metric)(nil),           // 26: walplex.sink.v1.Metric
+	(*Progress)(nil),         // 27: walplex.sink.v1.Progress
+	(*Fault)(nil),            // 28: walplex.sink.v1.Fault
+	(*EpochDone)(nil),        // 29: walplex.sink.v1.EpochDone
+	(*DrainRequest)(nil),     // 30: walplex.sink.v1.DrainRequest
+	(*DrainResponse)(nil),    // 31: walplex.sink.v1.DrainResponse
+	(*ReadRequest)(nil),      // 32: walplex.sink.v1.ReadRequest
+	(*ReadResponse)(nil),     // 33: walplex.sink.v1.ReadResponse
 }
 var file_sink_proto_depIdxs = []int32{
 	4,  // 0: walplex.sink.v1.DescribeResponse.schema:type_name -> walplex.sink.v1.Schema
@@ -2535,28 +2675,30 @@ var file_sink_proto_depIdxs = []int32{
 	21, // 14: walplex.sink.v1.HostMessage.retain_from:type_name -> walplex.sink.v1.RetainFrom
 	22, // 15: walplex.sink.v1.HostMessage.heartbeat:type_name -> walplex.sink.v1.Heartbeat
 	23, // 16: walplex.sink.v1.HostMessage.backup:type_name -> walplex.sink.v1.BackupChunk
-	25, // 17: walplex.sink.v1.SinkMessage.progress:type_name -> walplex.sink.v1.Progress
-	26, // 18: walplex.sink.v1.SinkMessage.fault:type_name -> walplex.sink.v1.Fault
-	27, // 19: walplex.sink.v1.SinkMessage.epoch_done:type_name -> walplex.sink.v1.EpochDone
+	27, // 17: walplex.sink.v1.SinkMessage.progress:type_name -> walplex.sink.v1.Progress
+	28, // 18: walplex.sink.v1.SinkMessage.fault:type_name -> walplex.sink.v1.Fault
+	29, // 19: walplex.sink.v1.SinkMessage.epoch_done:type_name -> walplex.sink.v1.EpochDone
 	22, // 20: walplex.sink.v1.SinkMessage.heartbeat:type_name -> walplex.sink.v1.Heartbeat
-	1,  // 21: walplex.sink.v1.Fault.kind:type_name -> walplex.sink.v1.Fault.Kind
-	2,  // 22: walplex.sink.v1.Sink.Describe:input_type -> walplex.sink.v1.DescribeRequest
-	7,  // 23: walplex.sink.v1.Sink.Validate:input_type -> walplex.sink.v1.ValidateRequest
-	12, // 24: walplex.sink.v1.Sink.Open:input_type -> walplex.sink.v1.OpenRequest
-	16, // 25: walplex.sink.v1.Sink.Stream:input_type -> walplex.sink.v1.HostMessage
-	28, // 26: walplex.sink.v1.Sink.Drain:input_type -> walplex.sink.v1.DrainRequest
-	30, // 27: walplex.sink.v1.Sink.Read:input_type -> walplex.sink.v1.ReadRequest
-	3,  // 28: walplex.sink.v1.Sink.Describe:output_type -> walplex.sink.v1.DescribeResponse
-	8,  // 29: walplex.sink.v1.Sink.Validate:output_type -> walplex.sink.v1.ValidateResponse
-	13, // 30: walplex.sink.v1.Sink.Open:output_type -> walplex.sink.v1.OpenResponse
-	24, // 31: walplex.sink.v1.Sink.Stream:output_type -> walplex.sink.v1.SinkMessage
-	29, // 32: walplex.sink.v1.Sink.Drain:output_type -> walplex.sink.v1.DrainResponse
-	31, // 33: walplex.sink.v1.Sink.Read:output_type -> walplex.sink.v1.ReadResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	25, // 21: walplex.sink.v1.SinkMessage.metrics:type_name -> walplex.sink.v1.Metrics
+	26, // 22: walplex.sink.v1.Metrics.metrics:type_name -> walplex.sink.v1.Metric
+	1,  // 23: walplex.sink.v1.Fault.kind:type_name -> walplex.sink.v1.Fault.Kind
+	2,  // 24: walplex.sink.v1.Sink.Describe:input_type -> walplex.sink.v1.DescribeRequest
+	7,  // 25: walplex.sink.v1.Sink.Validate:input_type -> walplex.sink.v1.ValidateRequest
+	12, // 26: walplex.sink.v1.Sink.Open:input_type -> walplex.sink.v1.OpenRequest
+	16, // 27: walplex.sink.v1.Sink.Stream:input_type -> walplex.sink.v1.HostMessage
+	30, // 28: walplex.sink.v1.Sink.Drain:input_type -> walplex.sink.v1.DrainRequest
+	32, // 29: walplex.sink.v1.Sink.Read:input_type -> walplex.sink.v1.ReadRequest
+	3,  // 30: walplex.sink.v1.Sink.Describe:output_type -> walplex.sink.v1.DescribeResponse
+	8,  // 31: walplex.sink.v1.Sink.Validate:output_type -> walplex.sink.v1.ValidateResponse
+	13, // 32: walplex.sink.v1.Sink.Open:output_type -> walplex.sink.v1.OpenResponse
+	24, // 33: walplex.sink.v1.Sink.Stream:output_type -> walplex.sink.v1.SinkMessage
+	31, // 34: walplex.sink.v1.Sink.Drain:output_type -> walplex.sink.v1.DrainResponse
+	33, // 35: walplex.sink.v1.Sink.Read:output_type -> walplex.sink.v1.ReadResponse
+	30, // [30:36] is the sub-list for method output_type
+	24, // [24:30] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_sink_proto_init() }
@@ -2583,6 +2725,7 @@ func file_sink_proto_init() {
 		(*SinkMessage_Fault)(nil),
 		(*SinkMessage_EpochDone)(nil),
 		(*SinkMessage_Heartbeat)(nil),
+		(*SinkMessage_Metrics)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2590,7 +2733,7 @@ func file_sink_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sink_proto_rawDesc), len(file_sink_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

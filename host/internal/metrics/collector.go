@@ -187,6 +187,7 @@ func describe[T any](ch chan<- *prometheus.Desc, metrics []metric[T]) {
 // Collect sends the numbers of one report.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	r := c.report()
+	own := ownMetrics{}
 	one(ch, c.build, 1, r.Host.Version, runtime.Version())
 	is(ch, c.ready, r.Ready)
 	is(ch, c.ok, r.OK)
@@ -198,6 +199,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for j := range s.Sinks {
 			c.collectSink(ch, s.Name, &s.Sinks[j])
+			own.collect(ch, s.Name, &s.Sinks[j])
 		}
 		if s.Primary != nil {
 			c.collectSlot(ch, s.Name, s.Primary)

@@ -36,6 +36,10 @@ func report() status.Report {
 			Bytes: 1 << 20, Records: 77, Reconnects: 2, HeldBytes: 11, RingBytes: 22, RingUsed: 33, Sinks: []stream.SinkStatus{
 				{Name: "archive", Type: "segment_file", State: stream.SinkLive, Required: true, Transport: "ring", Starts: 3, Lag: 1500 * time.Millisecond, LagBytes: 44,
 					SinkPositions: chain.SinkPositions{Sent: 0x5000000, Written: 0x4800000, Flushed: 0x4000000, Applied: 0x4000000, InFlight: 55}},
+				{Name: "calls", Type: "web-hook", State: stream.SinkLive, Metrics: []stream.SinkMetric{
+					{Name: "requests_total", Help: "Requests sent.", Counter: true, Value: 12}, {Name: "depth", Help: "Of the queue.", Value: 1.5}}},
+				{Name: "more", Type: "web_hook", State: stream.SinkLive, Metrics: []stream.SinkMetric{
+					{Name: "requests_total", Help: "Another help.", Counter: true, Value: 3}, {Name: "depth", Help: "Another kind.", Counter: true, Value: 7}}},
 				{Name: "trail", Type: "audit", State: stream.SinkCatchingUp, Transport: "grpc", Starts: 1,
 					CatchUp: &stream.CatchUpStatus{From: 0x1000000, Position: 0x2000000, Target: 0x5000000}},
 			}},

@@ -114,6 +114,8 @@ type Sink struct {
 	LagSeconds Seconds          `json:"lag_seconds"`
 	QueueBytes int64            `json:"queue_bytes"`
 	CatchUp    *CatchUp         `json:"catch_up"`
+	// Metrics are the sink's own, as it told them last.
+	Metrics []stream.SinkMetric `json:"metrics,omitempty"`
 }
 
 // CatchUp is how a lagging sink is served beside the live stream.
@@ -241,7 +243,7 @@ func makeSink(s *stream.Status, k *stream.SinkStatus) Sink {
 		Name: k.Name, Type: k.Type, State: k.State, Required: k.Required, OnLag: k.OnLag, Filtered: k.Filtered,
 		Transport: k.Transport, PID: k.PID, Error: k.Error, Restarts: max(k.Starts-1, 0),
 		SentLSN: LSN(k.Sent), WrittenLSN: LSN(k.Written), FlushedLSN: LSN(k.Flushed), AppliedLSN: LSN(k.Applied),
-		LagBytes: k.LagBytes, LagSeconds: seconds(k.Lag), QueueBytes: k.InFlight,
+		LagBytes: k.LagBytes, LagSeconds: seconds(k.Lag), QueueBytes: k.InFlight, Metrics: k.Metrics,
 	}
 	if v.State == "" { // not told: what follows from being up
 		switch {

@@ -43,10 +43,12 @@ type life struct {
 	done   <-chan struct{} // closed when the stream's loop is gone
 	times  Times
 
-	retained wal.Position  // it was told to keep WAL from there on; the loop's
-	words    atomic.Uint64 // how often the sink has said anything
-	asked    time.Time     // since when a sign of life is awaited
-	askedAt  uint64        // words at that time
+	retained wal.Position                 // it was told to keep WAL from there on; the loop's
+	metrics  atomic.Pointer[[]SinkMetric] // what it has told last
+
+	words   atomic.Uint64 // how often the sink has said anything
+	asked   time.Time     // since when a sign of life is awaited
+	askedAt uint64        // words at that time
 }
 
 // outgoing is one message to a sink.
@@ -244,6 +246,9 @@ func (l *life) listen(ctx context.Context, out chan<- happening) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+		case *wire.SinkMessage_Metrics:
+			list := sinkMetrics(x.Metrics)
+			l.metrics.Store(&list)
 		case *wire.SinkMessage_Fault:
 			if x.Fault.Kind == wire.Fault_PERMANENT {
 				return &Fault{Reason: fmt.Sprintf("sink %q gave up: %s", l.name, x.Fault.Reason)}

@@ -70,6 +70,7 @@ type SinkStatus struct {
 	LagBytes int64
 	// CatchUp is how it is served beside the live stream, nil while it is not.
 	CatchUp *CatchUpStatus
+	Metrics []SinkMetric // the sink's own
 	chain.SinkPositions
 
 	gone bool // removed by a reload
@@ -150,6 +151,9 @@ func (s *Stream) showSink(id chain.SinkID, v *Status) {
 	k.Required, k.OnLag, k.Filtered = cfg.Required, cfg.onLag(), cfg.Filter != nil
 	if to.life != nil {
 		k.Transport, k.PID = to.life.transport, to.life.proc.PID()
+		if m := to.life.metrics.Load(); m != nil {
+			k.Metrics = *m
+		}
 	}
 	k.LagBytes = behind(max(v.Server, v.Received), k.FlushedThrough)
 	k.Lag = s.ages.since(v.At, k.FlushedThrough)
