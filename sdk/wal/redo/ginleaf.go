@@ -148,7 +148,8 @@ func (w *ginWriter) act(action uint8, data, old *cursor) (taken bool, err error)
 	return false, fmt.Errorf("unexpected GIN leaf action: %d", action)
 }
 
-// merge writes the posting list of a list's TIDs and of others, both ascending.
+// merge writes the posting list of a list's TIDs and of others, both ascending. A
+// TID that both have is an error: servers log such a list whole.
 func (w *ginWriter) merge(list, items []byte) error {
 	e := ginEncoder{w: w, start: w.n}
 	l := ginDecoder{rest: list[ginSegmentHeader : ginSegmentHeader+int(le.Uint16(list[6:]))], tid: tidNumber(list)}
@@ -159,9 +160,6 @@ func (w *ginWriter) merge(list, items []byte) error {
 			err = e.add(tidNumber(items))
 			items = items[tidSize:]
 		default:
-			if len(items) > 0 && tidNumber(items) == l.tid {
-				items = items[tidSize:] // once only
-			}
 			if err = e.add(l.tid); err == nil {
 				more, err = l.next()
 			}
