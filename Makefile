@@ -5,7 +5,7 @@ GO ?= go
 # Each example of a sink is a module of its own.
 EXAMPLES := $(dir $(wildcard examples/*/go.mod))
 
-.PHONY: all build demo test setup lint matrix fuzz bench race proto clean
+.PHONY: all build demo test setup lint matrix soak fuzz bench race proto clean
 
 all: build
 
@@ -35,9 +35,15 @@ race: setup
 	$(GO) test -race -timeout 30m ./sdk/... ./host/... ./plugins/... ./config/...
 
 # Servers of PostgreSQL 14 to 18, from the npm registry: the workload, the reader,
-# pg_walinspect, and all three sinks against each.
+# pg_walinspect, all three sinks, and a backup restored, against each.
 matrix: setup
 	$(GO) test -tags matrix -count=1 -v ./host/internal/matrix
+
+# ROUNDS of kill -9 over host, sink and server under load; `make test` has 5. The
+# seed is printed, and WALPLEX_SOAK_SEED repeats it.
+ROUNDS ?= 50
+soak: setup
+	WALPLEX_SOAK_ROUNDS=$(ROUNDS) $(GO) test -count=1 -v -timeout 2h -run TestKillRounds ./host/internal/e2e
 
 # Every fuzz target for FUZZTIME each.
 FUZZTIME ?= 30s
