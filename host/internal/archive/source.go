@@ -38,6 +38,10 @@ type Source struct {
 	sys  replication.System
 	from wal.LSN // start of the first segment
 
+	history  wal.History    // of the newest timeline, as far as it is known
+	timeline wal.TimelineID // that is read
+	until    wal.LSN        // where it ends because another follows; 0: nothing follows
+
 	reader *xlogreader.Reader
 	rec    wal.Record
 	seg    *Content // being read, nil between two
@@ -79,7 +83,10 @@ func Open(o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.from = size.LSN(first)
+	if err := s.readHistory(); err != nil {
+		return nil, err
+	}
+	s.from = min(size.LSN(first), s.oldest(all))
 	s.sys.FlushLSN = size.LSN(last) + wal.LSN(size)
 	if o.End != 0 {
 		s.sys.FlushLSN = min(s.sys.FlushLSN, o.End)
@@ -88,6 +95,37 @@ func Open(o Options) (*Source, error) {
 		return nil, fmt.Errorf("%s begins with %s, start is %s", o.Directory, s.from, o.Start)
 	}
 	return s, nil
+}
+
+// readHistory reads the newest timeline's history file. Without it only the
+// timeline itself is known.
+func (s *Source) readHistory() error {
+	_, content, err := s.historyOf(s.sys.Timeline)
+	if err != nil {
+		return err
+	}
+	s.history, err = wal.ParseHistory(s.sys.Timeline, content)
+	return err
+}
+
+// oldest is where the WAL begins that the history's timelines have here without a
+// hole.
+func (s *Source) oldest(all inventory) wal.LSN {
+	size := s.sys.SegmentSize
+	from := wal.LSN(1<<64 - 1)
+	for i := len(s.history) - 1; i >= 0; i-- {
+		names := all[s.history[i].Timeline]
+		if len(names) == 0 {
+			break
+		}
+		if _, no, err := size.ParseFileName(names[0]); err == nil {
+			from = min(from, size.LSN(no))
+		}
+		if from > size.Start(s.history[i].Begin) {
+			break // it begins after its own start: what came before is not reached
+		}
+	}
+	return from
 }
 
 // identify reads the long header of a segment's first page (XLogLongPageHeader
@@ -128,6 +166,10 @@ func (s *Source) IdentifySystem(context.Context) (replication.System, error) { r
 
 // TimelineHistory reads a history file of the directory.
 func (s *Source) TimelineHistory(_ context.Context, tli wal.TimelineID) (string, []byte, error) {
+	return s.historyOf(tli)
+}
+
+func (s *Source) historyOf(tli wal.TimelineID) (string, []byte, error) {
 	name := wal.HistoryFileName(tli)
 	b, err := os.ReadFile(s.o.Directory + string(os.PathSeparator) + name)
 	if errors.Is(err, os.ErrNotExist) {
@@ -140,9 +182,35 @@ func (s *Source) TimelineHistory(_ context.Context, tli wal.TimelineID) (string,
 // StartPhysical begins at a segment's start.
 func (s *Source) StartPhysical(_ context.Context, o replication.StartOptions) (*replication.TimelineSwitch, error) {
 	s.stop()
-	s.reader = xlogreader.New(o.LSN, xlogreader.Options{SystemID: s.sys.SystemID, SegmentSize: s.sys.SegmentSize, Timeline: s.sys.Timeline, File: true})
+	s.timeline = s.sys.Timeline
+	if o.Timeline != 0 {
+		s.timeline = o.Timeline
+	}
+	s.until, _ = s.history.SwitchPoint(s.timeline)
+	if s.until != 0 && o.LSN >= s.until {
+		s.ended = errSwitch
+		return s.Switch(), nil
+	}
+	s.reader = xlogreader.New(o.LSN, xlogreader.Options{SystemID: s.sys.SystemID, SegmentSize: s.sys.SegmentSize, Timeline: s.timeline, File: true})
 	s.pos, s.given, s.valid, s.ready, s.ended = o.LSN, o.LSN, o.LSN, nil, nil
 	return nil, nil
+}
+
+// errSwitch ends the reading of a timeline that another follows.
+var errSwitch = errors.New("the timeline ends here")
+
+// Switch is where the timeline that was read has ended and which one follows; nil:
+// that is not why the reading has ended.
+func (s *Source) Switch() *replication.TimelineSwitch {
+	if s.ended != errSwitch {
+		return nil
+	}
+	for _, e := range s.history {
+		if e.Timeline > s.timeline {
+			return &replication.TimelineSwitch{NextTimeline: e.Timeline, SwitchLSN: s.until}
+		}
+	}
+	return nil
 }
 
 func (s *Source) stop() {
@@ -168,7 +236,7 @@ func (s *Source) Receive(ctx context.Context) (replication.Message, error) {
 			if err := s.read(); err != nil {
 				return replication.Message{}, err
 			}
-		case !s.o.Follow || s.o.End != 0 && s.given >= s.o.End:
+		case s.ended == errSwitch || !s.o.Follow || s.o.End != 0 && s.given >= s.o.End:
 			return replication.Message{Kind: replication.End}, nil
 		default:
 			if err := s.again(ctx); err != nil {
@@ -189,7 +257,10 @@ func (s *Source) again(ctx context.Context) error {
 		return ctx.Err()
 	}
 	given := s.given
-	if _, err := s.StartPhysical(ctx, replication.StartOptions{LSN: s.sys.SegmentSize.Start(given)}); err != nil {
+	if err := s.lookForTimeline(); err != nil {
+		return err
+	}
+	if _, err := s.StartPhysical(ctx, replication.StartOptions{LSN: s.sys.SegmentSize.Start(given), Timeline: s.timeline}); err != nil {
 		return err
 	}
 	for s.ended == nil && s.valid <= given {
@@ -205,6 +276,34 @@ func (s *Source) again(ctx context.Context) error {
 	return nil
 }
 
+// lookForTimeline finds out whether a newer timeline has come into a directory
+// that is followed: its history file and its first segment.
+func (s *Source) lookForTimeline() error {
+	all, err := list(s.o.Directory)
+	if err != nil {
+		return err
+	}
+	newest := s.sys.Timeline
+	for tli := range all {
+		newest = max(newest, tli)
+	}
+	if s.o.Timeline != 0 || newest == s.sys.Timeline {
+		return nil
+	}
+	_, content, err := s.historyOf(newest)
+	if err != nil {
+		return err
+	}
+	h, err := wal.ParseHistory(newest, content)
+	if err != nil {
+		return err
+	}
+	if _, ok := h.SwitchPoint(s.timeline); ok {
+		s.sys.Timeline, s.history = newest, h
+	}
+	return nil
+}
+
 // read reads a piece, and sees how far the WAL holds.
 func (s *Source) read() error {
 	if s.seg == nil {
@@ -213,6 +312,9 @@ func (s *Source) read() error {
 		}
 	}
 	left := s.sys.SegmentSize.End(s.pos) - s.pos
+	if s.until != 0 {
+		left = min(left, s.until-s.pos)
+	}
 	buf := make([]byte, min(left, chunkSize))
 	n, err := io.ReadFull(s.seg, buf)
 	name := s.seg.name
@@ -220,6 +322,9 @@ func (s *Source) read() error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	s.take(buf[:n])
+	if s.until != 0 && s.pos == s.until && s.ended == nil {
+		s.valid, s.ended = s.until, errSwitch
+	}
 	if err != nil && s.ended == nil {
 		s.ended = fmt.Errorf("%s ends at %s", name, s.pos)
 	}
@@ -263,7 +368,7 @@ func (s *Source) take(p []byte) {
 func (s *Source) next() error {
 	size := s.sys.SegmentSize
 	n := size.SegNo(s.pos)
-	f, err := openSegment(s.o.Directory, size.FileName(s.sys.Timeline, n))
+	f, err := openSegment(s.o.Directory, size.FileName(s.timeline, n))
 	if err == nil {
 		s.seg = f
 		return nil
@@ -275,7 +380,7 @@ func (s *Source) next() error {
 	if lerr != nil {
 		return lerr
 	}
-	for _, name := range all[s.sys.Timeline] {
+	for _, name := range all[s.timeline] {
 		if _, later, err := size.ParseFileName(name); err == nil && later > n {
 			return &HoleError{Directory: s.o.Directory, From: s.pos, Next: name}
 		}
@@ -307,7 +412,7 @@ func (s *Source) SendStatus(context.Context, replication.Status) error { return 
 // EndCopy ends the reading.
 func (s *Source) EndCopy(context.Context) (*replication.TimelineSwitch, error) {
 	s.stop()
-	return nil, nil
+	return s.Switch(), nil
 }
 
 // Close releases the open segment.

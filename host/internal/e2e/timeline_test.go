@@ -58,7 +58,24 @@ func TestPromotion(t *testing.T) {
 	h.stop()
 	start(t, "audit", "verify", d.path("trail")).wants(0)
 	start(t, "archive", "verify", d.path("archive")).wants(0)
+
+	// What the archive holds leads another sink over the same timelines.
+	again := newDirs(t)
+	start(t, "run", again.write(strings.ReplaceAll(archiveAsSource, "ARCHIVE", d.path("archive")), "")).wants(0)
+	verify := start(t, "audit", "verify", again.path("trail"))
+	verify.wants(0)
+	if log := verify.log(); !strings.Contains(log, end.String()+" on timeline 4") {
+		t.Errorf("the trail that was made of the archive does not end at %s on timeline 4:\n%s", end, log)
+	}
 }
+
+const archiveAsSource = `
+stream "replay" {
+  archive { directory = "ARCHIVE" }
+  sink "audit" "trail" {
+    config { directory = "ROOT/trail" }
+  }
+}`
 
 // TestFailoverWithLoss: the standby that is promoted lacks WAL that the host had
 // received from the primary: the sinks leave it, and go on where the new timeline

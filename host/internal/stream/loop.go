@@ -347,7 +347,7 @@ func (l *loop) checkLives(ctx context.Context, now time.Time) error {
 // serverEnded is called when the server has ended the stream: it shuts down, or
 // its timeline has ended.
 func (l *loop) serverEnded(ctx context.Context) error {
-	if a, ok := l.conn.(*archive.Source); ok {
+	if a, ok := l.conn.(*archive.Source); ok && a.Switch() == nil {
 		return l.archiveEnded(a)
 	}
 	sw, err := l.conn.EndCopy(ctx)
