@@ -92,7 +92,7 @@ SET enable_bitmapscan = off;
 DELETE FROM bt_churn WHERE id % 3 = 1;
 SELECT sum(n) FROM bt_churn WHERE k = 1;
 SELECT count(n) FROM bt_churn WHERE id > 0;
-INSERT INTO bt_churn SELECT g, 1, g FROM generate_series(1001, 11000) g;
+INSERT INTO bt_churn SELECT g, 1, g FROM generate_series(1001, 1700) g;
 RESET enable_seqscan;
 RESET enable_bitmapscan;
 

@@ -57,6 +57,15 @@ INSERT INTO hash_dead SELECT 5, g FROM generate_series(501, 700) g;
 DELETE FROM hash_dead WHERE n = 501;
 SELECT count(n) FROM hash_dead WHERE k = 5;
 INSERT INTO hash_dead SELECT 5, g FROM generate_series(801, 820) g;
+SET wal_consistency_checking = '';
+INSERT INTO hash_dead SELECT k, g FROM generate_series(6, 9) k, generate_series(1, 450) g;
+SET wal_consistency_checking = 'hash';
+DELETE FROM hash_dead WHERE k > 5 AND n % 5 = 0;
+SELECT count(n) FROM hash_dead WHERE k = 6;
+SELECT count(n) FROM hash_dead WHERE k = 7;
+SELECT count(n) FROM hash_dead WHERE k = 8;
+SELECT count(n) FROM hash_dead WHERE k = 9;
+INSERT INTO hash_dead SELECT k, g FROM generate_series(6, 9) k, generate_series(1001, 1100) g;
 -- And by vacuum, from a page that is known to have dead ones.
 DELETE FROM hash_dead WHERE n > 600;
 SELECT count(n) FROM hash_dead WHERE k = 5;
