@@ -28,6 +28,7 @@ type pageBytes [wal.BlockSize]byte
 
 // checker keeps the pages as they are after the records so far.
 type checker struct {
+	wal     *WAL
 	redo    Redo
 	report  *Report
 	pages   map[pageKey]*pageBytes
@@ -38,9 +39,25 @@ type checker struct {
 // Check redoes all records and compares each page with the image that the record
 // carries of it.
 func Check(w *WAL, r Redo) (*Report, error) {
-	c := checker{redo: r, report: newReport(), pages: map[pageKey]*pageBytes{}}
+	c := newChecker(w, r)
 	err := w.Each(c.record)
 	return c.report, err
+}
+
+func newChecker(w *WAL, r Redo) *checker {
+	return &checker{wal: w, redo: r, report: newReport(), pages: map[pageKey]*pageBytes{}}
+}
+
+// page is the page as it is now, nil if it is not known.
+func (c *checker) page(key pageKey) (*pageBytes, error) {
+	if page := c.pages[key]; page != nil {
+		return page, nil
+	}
+	page, err := c.wal.load(key)
+	if page != nil {
+		c.pages[key] = page
+	}
+	return page, err
 }
 
 func (c *checker) record(rec *wal.Record) error {
@@ -54,7 +71,10 @@ func (c *checker) record(rec *wal.Record) error {
 	c.truncate(rec)
 	c.implied = redo.Implied(rec, c.implied[:0])
 	for _, b := range c.implied {
-		page := c.pages[pageKey{b.Rel, b.Fork, b.Block}]
+		page, err := c.page(pageKey{b.Rel, b.Fork, b.Block})
+		if err != nil {
+			return err
+		}
 		if page == nil {
 			continue
 		}
@@ -71,7 +91,10 @@ func (c *checker) block(kind *Kind, rec *wal.Record, i int) error {
 	ref := &rec.Blocks[i]
 	kind.Blocks++
 	key := pageKey{ref.Rel, ref.Fork, ref.Block}
-	page := c.pages[key]
+	page, err := c.page(key)
+	if err != nil {
+		return err
+	}
 	known := page != nil
 	if !known {
 		page = new(pageBytes)

@@ -11,10 +11,10 @@ import (
 )
 
 // record makes a server, and has it write the WAL to check.
-func record(t *testing.T, server, tools postgres.Install) *WAL {
+func record(t *testing.T, server postgres.Install) *WAL {
 	t.Helper()
 	c := pgtest.Start(t, func(o *postgres.Options) { o.Install = server; *o = Options(o.Install) })
-	w, err := Record(t.Context(), c, tools)
+	w, err := Record(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,6 +24,7 @@ func record(t *testing.T, server, tools postgres.Install) *WAL {
 // proved are the resource managers whose redo is held against the server.
 var proved = []wal.RmgrID{
 	wal.RmgrXLOG, wal.RmgrHeap2, wal.RmgrHeap, wal.RmgrSequence, wal.RmgrGeneric, wal.RmgrBtree, wal.RmgrHash,
+	wal.RmgrGin, wal.RmgrGist, wal.RmgrSPGist, wal.RmgrBRIN,
 }
 
 // verify checks the WAL, and prints the counts.
@@ -33,7 +34,7 @@ func verify(t *testing.T, w *WAL) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d segments\n%s", len(w.Segments), report)
+	t.Logf("%d segments\n%s", w.Last-w.First+1, report)
 	for _, id := range proved {
 		t.Run(id.String(), func(t *testing.T) {
 			for _, k := range report.Kinds {
@@ -49,7 +50,10 @@ func verify(t *testing.T, w *WAL) {
 // After every record of the installed server's, every page is as the server has
 // it; and were it not, that would be found.
 func TestInstalledServer(t *testing.T) {
-	w := record(t, postgres.Install{}, postgres.Install{})
+	w := record(t, postgres.Install{})
 	verify(t, w)
-	t.Run("faults", func(t *testing.T) { seedFaults(t, w, slices.Concat(btreeFaults, hashFaults)) })
+	t.Run("faults", func(t *testing.T) {
+		seedFaults(t, w, slices.Concat(heapFaults, pruneFaults, btreeFaults, hashFaults,
+			ginFaults, gistFaults, spgistFaults, brinFaults))
+	})
 }

@@ -127,9 +127,9 @@ func samePages(a, b wal.RmgrID) bool {
 // caught reports whether a check of the WAL finds a fault, by the records of its
 // resource manager and the images that other records have of such pages.
 func (f *fault) caught(w *WAL) (caught bool, seeded int, err error) {
-	c := checker{redo: f.redo(&seeded), report: newReport(), pages: map[pageKey]*pageBytes{}}
+	c := newChecker(w, f.redo(&seeded))
 	err = w.Each(func(rec *wal.Record) error {
-		if !samePages(rec.RmgrID, f.rmgr) && rec.RmgrID != wal.RmgrXLOG {
+		if !samePages(rec.RmgrID, f.rmgr) && rec.RmgrID != wal.RmgrXLOG && rec.RmgrID != wal.RmgrStorage {
 			return nil
 		}
 		if err := c.record(rec); err != nil {

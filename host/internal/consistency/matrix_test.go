@@ -10,8 +10,8 @@ import (
 	"github.com/walplex/walplex/host/internal/postgres"
 )
 
-// After every record of every major's server, every page is as the server has
-// it. Of 17 and 18 there are two servers each, for the two layouts that heap
+// After every record of every major's server, every page is as the server has it,
+// and after all of them as its recovery makes it. Of 17 and 18 there are two servers each, for the two layouts that heap
 // records have there.
 func TestMajors(t *testing.T) {
 	cache, err := servers.DefaultCache()
@@ -32,7 +32,9 @@ func TestMajors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			verify(t, record(t, in, postgres.Install{}))
+			verify(t, record(t, in))
+			w, dataDir := recovered(t, in)
+			verifyRecovered(t, w, dataDir)
 		})
 	}
 }

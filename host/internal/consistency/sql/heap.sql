@@ -63,6 +63,12 @@ COMMIT;
 DELETE FROM c_locked WHERE id > 45;
 VACUUM (FREEZE) c_locked;
 SELECT count(*) FROM c_locked;
+-- A lock on a version whose update was given up.
+BEGIN;
+UPDATE c_locked SET n = 0 WHERE id IN (1, 2);
+ROLLBACK;
+SELECT id FROM c_locked WHERE id IN (1, 2) FOR UPDATE;
+SELECT id FROM c_locked WHERE id = 1 FOR NO KEY UPDATE;
 -- A speculative insertion that is taken back.
 CREATE TABLE c_spec (k int PRIMARY KEY, n int);
 INSERT INTO c_spec SELECT g % 20, g FROM generate_series(1, 60) g ON CONFLICT DO NOTHING;
@@ -78,3 +84,28 @@ VACUUM (FREEZE) c_wide;
 INSERT INTO c_wide SELECT g, repeat('again', 1000) FROM generate_series(1, 10) g;
 VACUUM c_wide;
 ANALYZE;
+-- What stays as it is now: pages that were all visible and frozen, each changed by
+-- another kind of record.
+CREATE TABLE c_last (id int, t text);
+ALTER TABLE c_last ALTER t SET STORAGE plain;
+INSERT INTO c_last SELECT g, repeat('l', 1000) FROM generate_series(1, 140) g;
+DELETE FROM c_last WHERE id % 7 = 0 AND id > 70;
+VACUUM (FREEZE) c_last;
+UPDATE c_last SET id = -1 WHERE id = 1;
+DELETE FROM c_last WHERE id = 10;
+SELECT id FROM c_last WHERE id = 17 FOR UPDATE;
+SELECT id FROM c_last WHERE id = 24 FOR KEY SHARE;
+INSERT INTO c_last SELECT g, repeat('i', 900) FROM generate_series(201, 203) g;
+COPY c_last FROM PROGRAM 'for i in $(seq 301 304); do echo "$i	$(printf c%0900d 0)"; done' WITH (DELIMITER E'\t');
+CREATE TABLE c_hot (id int PRIMARY KEY, n int, t text) WITH (fillfactor = 50);
+INSERT INTO c_hot SELECT g, g, repeat('h', 40) FROM generate_series(1, 50) g;
+UPDATE c_hot SET n = n + 1;
+SELECT sum(n) FROM c_hot;
+UPDATE c_hot SET n = n + 1;
+SELECT sum(n) FROM c_hot;
+UPDATE c_hot SET n = n + 1 WHERE id < 20;
+SELECT sum(n) FROM c_hot;
+UPDATE c_last SET t = repeat('u', 1000) WHERE id BETWEEN 50 AND 60;
+BEGIN;
+DELETE FROM c_last WHERE id = 40;
+ROLLBACK;
