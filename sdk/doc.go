@@ -45,6 +45,10 @@
 // never at the same time. ctx is cancelled when the host goes away or a deadline
 // has passed; a sink then returns as soon as it can.
 //
+// Helpers. [PositionFile] keeps a position with small state, [Metrics] are shown
+// by the host, package sinktest holds a sink to this contract. The pages in
+// sdk/docs are WRITE_A_SINK.md, CONTRACT.md, PUBLISH.md and STABILITY.md.
+//
 // Output. Standard output belongs to the protocol. Log with the
 // Logger of [OpenRequest]: lines arrive in the host's log under the sink's name.
 package sdk
