@@ -100,26 +100,32 @@ func backUpAndRestore(t *testing.T, c *postgres.Cluster) {
 		t.Fatal(err)
 	}
 	exec1(t, c, "CREATE TABLE t AS SELECT n, md5(n::text) AS filler FROM generate_series(1, 20000) n", "CREATE INDEX ON t (n)")
+	place := filepath.Join(c.Dir(), "place")
+	if err := asUser(t.Context(), c, "mkdir", place); err != nil {
+		t.Fatal(err)
+	}
+	exec1(t, c, "CREATE TABLESPACE other LOCATION '"+place+"'", "CREATE TABLE u TABLESPACE other AS SELECT n FROM generate_series(1, 20000) n")
 	walplex(t, c, "run", "--until", "caught-up", conf) // makes the slot
-	for _, format := range []string{"plain", "tar"} {
-		walplex(t, c, "archive", "base-backup", "--checkpoint", "fast", "--format", format, "--to", filepath.Join(c.Dir(), format), conf)
-		exec1(t, c, "UPDATE t SET filler = filler || '"+format+"' WHERE n % 3 = 0", "DELETE FROM t WHERE n % 7 = 0", "INSERT INTO t SELECT n, 'new' FROM generate_series(1, 5000) n")
+	for format, args := range map[string][]string{"plain": {"--tablespace-mapping", place + "=" + place + ".plain"}, "tar": {"--max-rate", "100M"}} {
+		walplex(t, c, append([]string{"archive", "base-backup", "--checkpoint", "fast", "--format", format, "--to", filepath.Join(c.Dir(), format), conf}, args...)...)
+		exec1(t, c, "UPDATE t SET filler = filler || '"+format+"' WHERE n % 3 = 0", "DELETE FROM t WHERE n % 7 = 0", "INSERT INTO t SELECT n, 'new' FROM generate_series(1, 5000) n", "DELETE FROM u WHERE n % 5 = 0")
 	}
 	walplex(t, c, "run", "--until", "caught-up", conf)
 	walplex(t, c, "archive", "verify", archive)
-	const sum = "SELECT count(*) || ' ' || md5(string_agg(t::text, ',' ORDER BY t::text)) FROM t"
+	const sum = "SELECT count(*) || ' ' || md5(string_agg(t::text, ',' ORDER BY t::text)) FROM (SELECT * FROM t UNION ALL SELECT n, 'u' FROM u) t"
 	want, err := c.QueryString(t.Context(), sum)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for format, script := range map[string]string{
 		"plain": `cp -a "$2" "$1"`,
-		"tar":   `mkdir -m 0700 "$1"; tar -xf "$2/base.tar" -C "$1"`,
+		"tar": `mkdir -m 0700 "$1" "$3.tar"; tar -xf "$2/base.tar" -C "$1"; tar -xf "$2"/[0-9]*.tar -C "$3.tar"
+			sed -i "s|$3|$3.tar|" "$1/tablespace_map"`,
 	} {
 		opt := postgres.Options{Install: c.Install(), Conf: map[string]string{
 			"restore_command": program + " archive get --from " + archive + " %f %p", "recovery_target_action": "promote"}}
 		r, err := postgres.Restore(t.Context(), opt, func(ctx context.Context, r *postgres.Cluster) error {
-			return asUser(ctx, r, "sh", "-euc", script+`; touch "$1/recovery.signal"`, "sh", r.DataDir(), filepath.Join(c.Dir(), format))
+			return asUser(ctx, r, "sh", "-euc", script+`; touch "$1/recovery.signal"`, "sh", r.DataDir(), filepath.Join(c.Dir(), format), place)
 		})
 		if err != nil {
 			t.Fatal(err)
