@@ -17,6 +17,13 @@ variable "database" {
   default     = 16384
 }
 
+# What a running host shows: walplex status and walplex reload ask the socket,
+# Prometheus the address (/metrics, /healthz, /readyz).
+host {
+  control = "${var.data}/control.sock"
+  http    = "127.0.0.1:9187"
+}
+
 stream "main" {
   postgres {
     dsn              = var.dsn
@@ -26,9 +33,15 @@ stream "main" {
     receiver_timeout = "60s"
   }
 
+  # Who may have WAL that the server has removed.
+  fallback {
+    directory = "${var.data}/wal-of-before"
+  }
+
   sink "segment_file" "archive" {
     config {
-      directory = "${var.data}/archive"
+      directory   = "${var.data}/archive"
+      compression = "zstd"
     }
   }
 
