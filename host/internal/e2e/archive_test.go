@@ -29,7 +29,7 @@ func TestArchiveAsSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, "run", "--until", "caught-up", conf).wants(0)
-	start(t, "run", replay).wants(0, "the archive ends here")
+	start(t, "run", "--until", "caught-up", replay).wants(0, "the archive ends here")
 	initPgbench(t, c)
 	end := flushLSN(t, c)
 	start(t, "run", "--until", "caught-up", conf).wants(0)

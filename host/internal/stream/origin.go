@@ -49,6 +49,9 @@ func (l *loop) archiveEnded(a *archive.Source) error {
 	if want := s.cfg.Until.LSN; want > end {
 		return faultf("the archive ends at %s, before %s: %v", end, want, a.Why())
 	}
+	if s.cfg.Until.CaughtUp {
+		s.target, s.reached = end, true // an archive's end is known only now
+	}
 	l.stop()
 	return nil
 }
