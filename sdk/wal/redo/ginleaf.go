@@ -90,6 +90,9 @@ func (p *page) ginRecompress(data *cursor) error {
 	segment := 0
 	for range data.u16() {
 		number, action := int(data.u8()), data.u8()
+		if data.short {
+			return errShort
+		}
 		for ; segment < number; segment++ {
 			s, err := old.segment()
 			if err == nil {
