@@ -18,7 +18,7 @@ demo: setup build
 
 # What CI runs.
 test: setup lint
-	$(GO) test -timeout 20m ./...
+	$(GO) test -timeout 29m ./...
 	@set -e; for d in $(EXAMPLES); do (set -x; cd $$d && $(GO) test ./...); done
 
 # PostgreSQL and Node.js from the distribution's packages, where they are missing.
