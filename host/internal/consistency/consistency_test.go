@@ -52,6 +52,7 @@ func verify(t *testing.T, w *WAL) {
 func TestInstalledServer(t *testing.T) {
 	w := record(t, postgres.Install{})
 	verify(t, w)
+	t.Run("damages", func(t *testing.T) { damages(t, w) })
 	t.Run("faults", func(t *testing.T) {
 		seedFaults(t, w, slices.Concat(heapFaults, pruneFaults, btreeFaults, hashFaults,
 			ginFaults, gistFaults, spgistFaults, brinFaults))
