@@ -1,0 +1,10 @@
+package pagecache_test
+
+import (
+	"testing"
+
+	"github.com/walplex/walplex/plugins/pagecache"
+	"github.com/walplex/walplex/sdk/sinktest"
+)
+
+func TestContract(t *testing.T) { sinktest.Run(t, pagecache.Definition) }
