@@ -30,7 +30,8 @@ type compressor struct {
 	size   wal.SegmentSize
 	codec  *codec
 	level  int
-	inline bool // compress at once; for tests that have to be repeatable
+	names  *sync.Mutex // held while a segment is compressed, so that nobody removes it
+	inline bool        // compress at once; for tests that have to be repeatable
 
 	jobs   chan job
 	cancel context.CancelFunc
@@ -50,8 +51,8 @@ type job struct {
 
 // newCompressor starts one that goes on until it is closed, whatever becomes of
 // ctx: that is Open's.
-func newCompressor(ctx context.Context, dir directory, size wal.SegmentSize, z *codec, level int, inline bool) *compressor {
-	c := &compressor{dir: dir, size: size, codec: z, level: level, inline: inline,
+func newCompressor(ctx context.Context, dir directory, size wal.SegmentSize, z *codec, level int, names *sync.Mutex, inline bool) *compressor {
+	c := &compressor{dir: dir, size: size, codec: z, level: level, names: names, inline: inline,
 		jobs: make(chan job, maxPending), ended: make(chan struct{}), failed: make(chan struct{})}
 	ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if inline {
@@ -165,6 +166,8 @@ func (c *compressor) close(ctx context.Context, atOnce bool) {
 // compress replaces a plain finished segment by a compressed one. It does nothing
 // where that has happened.
 func (c *compressor) compress(ctx context.Context, r *run, no wal.SegNo) error {
+	c.names.Lock()
+	defer c.names.Unlock()
 	segment := r.name(no)
 	what := "compress segment " + segment + " (it is safe, and stays as it is)"
 	file := segment + c.codec.suffix

@@ -21,6 +21,8 @@ type Config struct {
 	Group            string `walplex:"group" doc:"group, by name or number, to which the files are given; walplex must be in it, or have the right to do that"`
 	Sync             string `walplex:"sync" default:"fdatasync" doc:"fdatasync: WAL is made durable when somebody waits for it; o_dsync: with every write"`
 	Preallocate      bool   `walplex:"preallocate" default:"true" doc:"reserve room for a whole segment at its start, so that a full disk is found before it hurts"`
+
+	Retention *Retention `walplex:"retention" doc:"which segments are removed; without it all stay"`
 }
 
 // Values of the setting sync.
@@ -63,7 +65,7 @@ func (c *Config) Validate() []sdk.ConfigError {
 	if c.Sync != "" && c.Sync != syncFdatasync && c.Sync != syncODSync {
 		wrong("sync", "Unknown way to sync", "%q is neither %s nor %s", c.Sync, syncFdatasync, syncODSync)
 	}
-	return out
+	return append(out, c.Retention.validate()...)
 }
 
 // parseMode reads permissions in octal. least are those that the sink itself

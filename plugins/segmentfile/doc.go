@@ -76,6 +76,20 @@
 // When segments are missing between others, the position is that of the newest
 // ones, and each hole is logged.
 //
+// # Retention
+//
+// With a block retention, segments are removed that its rules do not keep and that
+// nobody needs: package sdk/wal/retention says which. Not before the host has told
+// what other sinks and the slot need (Retain), and never from there on; nor the
+// newest finished segment, what a record takes that reaches beyond it, and what
+// follows. History files stay, and so does all that is not named as a segment.
+//
+//	unlink the oldest segment · fsync the directory · the next one
+//
+// What was removed leaves no hole therefore, after power loss either. A removal
+// that fails is logged and tried again; only a failed fsync of the directory is a
+// fault of the sink, since the kernel tells of it once.
+//
 // # Continuity
 //
 // The first record received after Open is checked to follow the last one that is

@@ -21,7 +21,7 @@ func (s *Sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 }
 
 func (s *Sink) open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, error) {
-	s.log = req.Logger
+	s.log, s.metrics = req.Logger, req.Metrics
 	if err := s.acquire(ctx, req); err != nil {
 		return sdk.OpenResult{}, err
 	}
@@ -67,7 +67,7 @@ func (s *Sink) keepHistory(req *sdk.OpenRequest) error {
 
 func (s *Sink) startCompressor(ctx context.Context) {
 	if z, _ := codecNamed(s.config.Compression); z != nil {
-		s.compressor = newCompressor(ctx, s.dir, s.run.size, z, s.config.CompressionLevel, s.inline)
+		s.compressor = newCompressor(ctx, s.dir, s.run.size, z, s.config.CompressionLevel, &s.names, s.inline)
 	}
 }
 

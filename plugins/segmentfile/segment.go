@@ -93,7 +93,7 @@ func (s *Sink) sync() error {
 		}
 	}
 	if s.cur.fresh {
-		if err := s.dir.fs.SyncDir(s.dir.path); err != nil {
+		if err := s.syncDir(); err != nil {
 			return notDurable(err, what)
 		}
 		s.cur.fresh = false
@@ -113,7 +113,7 @@ func (s *Sink) finish(ctx context.Context) error {
 	if err := s.dir.final(ctx, &s.run, cur.name); err != nil {
 		return explain(err, what)
 	}
-	if err := s.dir.fs.SyncDir(s.dir.path); err != nil {
+	if err := s.syncDir(); err != nil {
 		return notDurable(err, "make the name of segment "+cur.name)
 	}
 	if err := s.dir.fs.Remove(s.dir.join(cur.name + wal.PartialSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {

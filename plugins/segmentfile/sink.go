@@ -19,13 +19,14 @@ func Definition() *sdk.Definition {
 
 // Sink is a segment_file sink.
 type Sink struct {
-	config Config
-	dir    directory
-	log    *slog.Logger
-	lock   io.Closer
-	run    run  // what was there at Open; of a new sink, what the first batch says
-	new    bool // nothing was there, and nothing was written yet
-	ours   bool // what is there can be continued with the WAL that is streamed
+	config  Config
+	dir     directory
+	log     *slog.Logger
+	metrics *sdk.Metrics
+	lock    io.Closer
+	run     run  // what was there at Open; of a new sink, what the first batch says
+	new     bool // nothing was there, and nothing was written yet
+	ours    bool // what is there can be continued with the WAL that is streamed
 
 	cur       *segment // being received, nil between two
 	pos       wal.LSN  // end of what was written
@@ -39,7 +40,9 @@ type Sink struct {
 	zeros []byte // never changed, nil until it is needed
 
 	compressor *compressor // nil: segments stay as they are
-	inline     bool        // see compressor
+	keeper     *keeper     // nil: nothing is removed
+	inline     bool        // see compressor and keeper
+	names      sync.Mutex  // held while a segment's files change their names beside the sink
 
 	mu   sync.Mutex // held is read by ReadWAL at any time
 	held held
@@ -57,6 +60,7 @@ var (
 	_ sdk.Sink     = (*Sink)(nil)
 	_ sdk.Reader   = (*Sink)(nil)
 	_ sdk.Rewinder = (*Sink)(nil)
+	_ sdk.Retainer = (*Sink)(nil)
 )
 
 // New makes a sink whose directory is on fsys.
@@ -161,6 +165,8 @@ func (s *Sink) Flush(context.Context) (wal.LSN, error) {
 func (s *Sink) Close(ctx context.Context) error {
 	s.compressor.close(ctx, s.failed != nil)
 	s.compressor = nil
+	s.keeper.close()
+	s.keeper = nil
 	err := s.closeFork()
 	if s.cur != nil {
 		err = errors.Join(err, s.cur.f.Close())
