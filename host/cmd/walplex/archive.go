@@ -23,11 +23,11 @@ const exitStopRecovery = 200
 func archiveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "archive",
-		Short: "Back up, restore from and check a directory of WAL segments",
+		Short: "Back up, restore from, check and prune a directory of WAL segments",
 		Long: `archive works on directories of WAL segments: of the segment_file sink, of
 pg_receivewal (compressed or not), of an archive_command, or a copy of pg_wal.`,
 	}
-	cmd.AddCommand(archiveGetCommand(), archiveVerifyCommand(), archiveBaseBackupCommand())
+	cmd.AddCommand(archiveGetCommand(), archiveVerifyCommand(), archiveBaseBackupCommand(), archivePruneCommand())
 	return cmd
 }
 
