@@ -4,6 +4,7 @@ import "github.com/walplex/walplex/sdk/wal"
 
 // Where fields of GISTPageOpaqueData lie on a page, in bytes (access/gist.h).
 const (
+	gistNSN       = 8176
 	gistRightlink = 8184
 	gistFlags     = 8188
 	gistPageID    = 8190

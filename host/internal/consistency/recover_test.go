@@ -2,6 +2,7 @@ package consistency
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,7 +53,7 @@ func verifyRecovered(t *testing.T, w *WAL, dataDir string) {
 func TestRecoveredServer(t *testing.T) {
 	w, dataDir := recovered(t, postgres.Install{})
 	verifyRecovered(t, w, dataDir)
-	for _, f := range hiddenFaults {
+	for _, f := range slices.Concat(hiddenFaults, hiddenIndexFaults) {
 		t.Run(fmt.Sprintf("faults/%s/%s", f.rmgr, f.name), func(t *testing.T) {
 			seeded := 0
 			r, err := CompareRecovered(w, f.redo(&seeded), dataDir)

@@ -40,6 +40,20 @@ SELECT pg_current_xact_id();
 VACUUM gist_grow;
 INSERT INTO gist_grow SELECT int4range(g, g + 5), g FROM generate_series(1, 700, 2) g;
 
+-- The same on pages that nothing is done to afterwards.
+CREATE TABLE gist_dead (p point, n int);
+CREATE INDEX gist_dead_p ON gist_dead USING gist (p);
+SET wal_consistency_checking = '';
+INSERT INTO gist_dead SELECT point(g, g), g FROM generate_series(1, 500) g;
+SET wal_consistency_checking = 'gist';
+DELETE FROM gist_dead WHERE n % 2 = 0;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+SELECT count(n) FROM gist_dead WHERE p <@ box '((0,0),(999,999))';
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+INSERT INTO gist_dead SELECT point(g % 60, g % 60), g FROM generate_series(1, 115) g;
+
 -- A root alone.
 CREATE TABLE gist_few (p point);
 CREATE INDEX gist_few_p ON gist_few USING gist (p);
