@@ -109,9 +109,15 @@ func (s *Stream) stopFeeder(id chain.SinkID) {
 	}
 }
 
+// stopFeeders serves nobody beside the stream any more. The chain forgets what was
+// offered and not sent: its memory is given back here.
 func (s *Stream) stopFeeders() {
 	for i := range s.sinks {
-		s.stopFeeder(chain.SinkID(i))
+		id := chain.SinkID(i)
+		if s.sinks[i].feed != nil {
+			s.chain.SetSource(id, chain.NoSink)
+		}
+		s.stopFeeder(id)
 	}
 }
 
