@@ -192,3 +192,34 @@ func TestTreeCutShort(t *testing.T) {
 		}
 	}
 }
+
+// The redo functions allocate nothing.
+func TestTreeAllocations(t *testing.T) {
+	pages := pagesOfTrees(t)
+	for n, rec := range treeRecords(t) {
+		for i := range rec.Blocks {
+			ref := &rec.Blocks[i]
+			var c change
+			redone := 0
+			for _, p := range pages {
+				q := *p
+				if Apply(q[:], rec, i, new(wal.Images)) != nil {
+					continue
+				}
+				redone++
+				if got := testing.AllocsPerRun(5, func() {
+					q = *p
+					c = change{page: &q, rec: rec, ref: ref, main: cursor{buf: rec.MainData()}, data: cursor{buf: rec.BlockData(ref)}}
+					if err := find(rec)(&c); err != nil {
+						t.Error(err)
+					}
+				}); got != 0 {
+					t.Errorf("record %d, %s %s, block %d: %v allocations", n, rec.RmgrID, rec.Operation(), i, got)
+				}
+			}
+			if redone == 0 {
+				t.Errorf("record %d, %s %s, block %d was redone on no page", n, rec.RmgrID, rec.Operation(), i)
+			}
+		}
+	}
+}
