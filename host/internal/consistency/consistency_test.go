@@ -35,6 +35,9 @@ func verify(t *testing.T, w *WAL) {
 		t.Fatal(err)
 	}
 	t.Logf("%d segments\n%s", w.Last-w.First+1, report)
+	if never := report.Unchecked(); len(never) > 0 {
+		t.Errorf("no page was compared of %s", strings.Join(never, ", "))
+	}
 	for _, id := range proved {
 		t.Run(id.String(), func(t *testing.T) {
 			for _, k := range report.Kinds {

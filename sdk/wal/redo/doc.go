@@ -45,6 +45,11 @@
 // times, multixacts, the relation map; nor what makes, drops and truncates
 // files.
 //
-// The package is pure: no I/O, no clock, no goroutine, no log. It allocates for
-// errors only.
+// Two things depend on the server and not on its WAL, and are done in one way
+// here: VISIBLE sets pd_lsn of the heap page, as servers with data checksums or
+// wal_log_hints do; and deletions mark a page of GiST F_TUPLES_DELETED, which
+// nothing reads, as servers before 17.11 and 18.6 do.
+//
+// The package is pure: no I/O, no clock, no goroutine, no log. It allocates some
+// hundred bytes a change.
 package redo

@@ -56,6 +56,20 @@ func block(rec *wal.Record, id uint8) *wal.BlockRef {
 // The record is a whole one ([wal.Record.Whole]). An error is an [*wal.Error] at
 // the record's StartLSN, and then the page is as it was.
 func Apply(page []byte, rec *wal.Record, i int, images *wal.Images) error {
+	if len(page) != pageSize {
+		return ApplyScratch(page, rec, i, images)
+	}
+	before := [pageSize]byte(page)
+	err := ApplyScratch(page, rec, i, images)
+	if err != nil {
+		copy(page, before[:])
+	}
+	return err
+}
+
+// ApplyScratch is [Apply] for who has no use for the page after an error: what
+// it holds then means nothing. It saves the copy.
+func ApplyScratch(page []byte, rec *wal.Record, i int, images *wal.Images) error {
 	p, err := target(page, rec)
 	if err != nil {
 		return err
@@ -65,27 +79,25 @@ func Apply(page []byte, rec *wal.Record, i int, images *wal.Images) error {
 			rec.RmgrID, rec.Operation(), rec.StartLSN, i, len(rec.Blocks))
 	}
 	ref := &rec.Blocks[i]
-	before := *p
 	if ref.HasImage() && ref.ApplyImage() {
-		if err := images.Restore(page, rec, ref); err != nil {
-			*p = before
-			return err
-		}
-		if !p.isNew() {
-			p.setLSN(rec.EndLSN)
-		}
-		if err := gistRestored(p, rec, ref); err != nil {
-			*p = before
-			return err
-		}
-		return nil
+		return restore(p, rec, ref, images)
 	}
 	if err := apply(p, rec, ref); err != nil {
-		*p = before
 		return wal.Errorf(rec.StartLSN, "could not redo %s %s at %s, relation %s, fork %s, block %d: %v",
 			rec.RmgrID, rec.Operation(), rec.StartLSN, ref.Rel, ref.Fork, ref.Block, err)
 	}
 	return nil
+}
+
+// restore makes the page the image.
+func restore(p *page, rec *wal.Record, ref *wal.BlockRef, images *wal.Images) error {
+	if err := images.Restore(p[:], rec, ref); err != nil {
+		return err
+	}
+	if !p.isNew() {
+		p.setLSN(rec.EndLSN)
+	}
+	return gistRestored(p, rec, ref)
 }
 
 // target is the page as one, if it and the record are whole.
