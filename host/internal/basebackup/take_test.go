@@ -200,6 +200,10 @@ func TestBrokenOff(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			// The server may not have noticed yet that the one before has gone.
+			if err := c.WaitFor(t.Context(), "SELECT count(*) FROM pg_stat_replication", "0"); err != nil {
+				t.Fatal(err)
+			}
 			result := make(chan error, 1)
 			go func() {
 				_, err := basebackup.Take(ctx, o)
