@@ -1,6 +1,6 @@
 // Package pagecache is the sink page_cache: it keeps every WAL record under each
 // page that the record changes, and answers what a page was as of any LSN since
-// it began.
+// it began: GetPage@LSN.
 //
 //	sink "page_cache" "pages" {
 //	  config {
@@ -10,6 +10,22 @@
 //
 // Package pagestore says what is kept, and how; package pagepb is the service
 // that answers reads, on a Unix socket that only the sink's user can connect to.
+//
+// # Pages
+//
+// A page is its newest image up to the LSN, or what a record has initialised, or
+// an empty page of a relation that was made since the cache began, and all records
+// after that, done to it as recovery does them. A page that was changed since the
+// cache began and has had no image since cannot be read yet: the first change
+// after a checkpoint brings one (full_page_writes).
+//
+// The page is what a standby has, not byte for byte what the server had: hint bits
+// that were never logged, the free space map between its images and the checksum
+// are not in the WAL, and a sequence is ahead there by the values that the server
+// logs in advance.
+//
+// A block that no record touched is not found, even where the relation has it:
+// a relation may have been extended without a record, by pages that are all zero.
 //
 // # Positions
 //

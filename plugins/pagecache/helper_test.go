@@ -175,7 +175,13 @@ func (m *model) check(ctx context.Context, s *pagestore.Store, id pagestore.Page
 		}
 		want = append(want, v)
 	}
-	got, err := s.ReadPage(ctx, id, lsn)
+	var got []modelVersion
+	base := pagestore.NoBase
+	_, err := s.EachVersion(ctx, id, lsn, func(b pagestore.Base, rec *wal.Record) error {
+		base = b
+		got = append(got, modelVersion{start: rec.StartLSN, end: rec.EndLSN})
+		return nil
+	})
 	switch {
 	case len(want) == 0:
 		if !errors.Is(err, pagestore.ErrNotFound) {
@@ -185,22 +191,35 @@ func (m *model) check(ctx context.Context, s *pagestore.Store, id pagestore.Page
 	case err != nil:
 		return fmt.Errorf("%s as of %s: %w", id, lsn, err)
 	}
-	if want[0].image != nil {
-		if got.Base != pagestore.ImageBase || got.BaseLSN != want[0].end {
-			return fmt.Errorf("%s as of %s: base %d at %s, want the image at %s", id, lsn, got.Base, got.BaseLSN, want[0].end)
-		}
-		if len(want) == 1 && !bytes.Equal(got.Page, want[0].image) {
-			return fmt.Errorf("%s as of %s: another page than the image at %s", id, lsn, want[0].end)
-		}
-		want = want[1:]
+	if len(got) != len(want) {
+		return fmt.Errorf("%s as of %s: %d records, want %d", id, lsn, len(got), len(want))
 	}
-	if got.Total != len(want) || len(got.Records) != min(len(want), pagestore.MaxListed) {
-		return fmt.Errorf("%s as of %s: %d records to replay, of which %d are listed, want %d", id, lsn, got.Total, len(got.Records), len(want))
-	}
-	for i, v := range got.Records {
-		if v.Start != want[i].start || v.End != want[i].end {
-			return fmt.Errorf("%s as of %s: record %d to replay is %s to %s, want %s to %s", id, lsn, i, v.Start, v.End, want[i].start, want[i].end)
+	for i, v := range got {
+		if v.start != want[i].start || v.end != want[i].end {
+			return fmt.Errorf("%s as of %s: record %d is %s to %s, want %s to %s", id, lsn, i, v.start, v.end, want[i].start, want[i].end)
 		}
+	}
+	wantBase := pagestore.NoBase
+	switch {
+	case want[0].image != nil:
+		wantBase = pagestore.ImageBase
+	case want[0].init:
+		wantBase = pagestore.InitBase
+	case born != 0:
+		wantBase = pagestore.ZeroBase
+	}
+	if base != wantBase {
+		return fmt.Errorf("%s as of %s: base %d, want %d", id, lsn, base, wantBase)
+	}
+	a, err := s.ReadPage(ctx, id, lsn)
+	switch {
+	case base == pagestore.NoBase && !errors.Is(err, pagestore.ErrNoBase):
+		return fmt.Errorf("%s as of %s: got %v, want that there is no base", id, lsn, err)
+	case len(want) > 1 || want[0].image == nil:
+	case err != nil:
+		return fmt.Errorf("%s as of %s: %w", id, lsn, err)
+	case a.LastLSN != want[0].end || !bytes.Equal(a.Page, want[0].image):
+		return fmt.Errorf("%s as of %s: another page than the image at %s", id, lsn, want[0].end)
 	}
 	return nil
 }

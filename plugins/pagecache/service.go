@@ -175,24 +175,7 @@ func (s *service) Status(context.Context, *pagepb.StatusRequest) (*pagepb.Status
 }
 
 func response(a *pagestore.Answer) *pagepb.GetPageResponse {
-	r := &pagepb.GetPageResponse{Lsn: uint64(a.At)}
-	if a.Page != nil {
-		r.Answer = &pagepb.GetPageResponse_Image{Image: &pagepb.PageImage{Page: a.Page, EndLsn: uint64(a.BaseLSN)}}
-		return r
-	}
-	replay := &pagepb.Replay{BaseLsn: uint64(a.BaseLSN), Total: uint64(a.Total)}
-	switch a.Base {
-	case pagestore.ImageBase:
-		replay.Base = pagepb.Replay_IMAGE
-	case pagestore.InitBase:
-		replay.Base = pagepb.Replay_INIT
-	}
-	for _, v := range a.Records {
-		replay.Records = append(replay.Records, &pagepb.Record{
-			StartLsn: uint64(v.Start), EndLsn: uint64(v.End), Rmgr: v.Rmgr.String(), Operation: v.Operation})
-	}
-	r.Answer = &pagepb.GetPageResponse_Replay{Replay: replay}
-	return r
+	return &pagepb.GetPageResponse{Lsn: uint64(a.At), Image: &pagepb.PageImage{Page: a.Page, EndLsn: uint64(a.LastLSN)}}
 }
 
 // readStatus gives an error the code that pages.proto promises.
@@ -202,6 +185,8 @@ func readStatus(err error) error {
 	switch {
 	case errors.Is(err, pagestore.ErrNotFound):
 		code = codes.NotFound
+	case errors.Is(err, pagestore.ErrNoBase):
+		code = codes.FailedPrecondition
 	case errors.Is(err, pagestore.ErrBelowHorizon):
 		code = codes.OutOfRange
 	case errors.Is(err, pagestore.ErrClosed):

@@ -13,8 +13,10 @@ func pageCommand() *cobra.Command {
 		Use:   "get --from SOCKET --relation SPC/DB/REL --block N",
 		Short: "Write a page as of an LSN to standard output, 8192 raw bytes",
 		Long: `get reads the page as it was at --lsn. An LSN that the sink has not reached is
-waited for. A page whose newest record up to there holds no image would have to be
-replayed, which this version does not do: the error then names the records.`,
+waited for. The page is made of its last image, or of the record that initialised it,
+and of all records after that. Hint bits that were never logged are not in it, and its
+checksum is of no use. A page that was changed since the sink began, and has had no
+image since, cannot be read yet: the first change after a checkpoint brings one.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return failed(pageclient.GetPage(cmd.Context(), cmd.OutOrStdout(), o))

@@ -64,7 +64,7 @@ type PageRequest struct {
 	Wait  time.Duration // how long to wait for the LSN; 0: as long as ctx lasts
 }
 
-// Page reads a page. The answer is the page, or what would have to be replayed.
+// Page reads a page.
 func (c *Client) Page(ctx context.Context, r PageRequest) (*pagepb.GetPageResponse, error) {
 	ctx, cancel := bounded(ctx, r.Wait)
 	defer cancel()

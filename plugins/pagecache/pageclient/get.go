@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/walplex/walplex/plugins/pagecache/pagepb"
 	"github.com/walplex/walplex/sdk/wal"
 )
 
@@ -27,8 +26,7 @@ type GetOptions struct {
 const DefaultWait = 30 * time.Second
 
 // GetPage writes the page to w, 8192 bytes as they lie in a relation's file, and
-// nothing else. A page that would have to be replayed is an error that names the
-// records.
+// nothing else.
 func GetPage(ctx context.Context, w io.Writer, o GetOptions) error {
 	req, err := o.request()
 	if err != nil {
@@ -42,9 +40,6 @@ func GetPage(ctx context.Context, w io.Writer, o GetOptions) error {
 	res, err := c.Page(ctx, req)
 	if err != nil {
 		return err
-	}
-	if replay := res.GetReplay(); replay != nil {
-		return needsReplay(req, wal.LSN(res.Lsn), replay)
 	}
 	page := res.GetImage().GetPage()
 	if len(page) != wal.BlockSize {
@@ -101,32 +96,4 @@ func ParseFork(s string) (wal.ForkNumber, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is not a fork: write main, fsm, vm or init", s)
-}
-
-// shownRecords is how many records an error names.
-const shownRecords = 20
-
-// needsReplay says what stands between the page and its last image.
-func needsReplay(r PageRequest, at wal.LSN, p *pagepb.Replay) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "block %d of relation %s, fork %s, as of %s: %d records would have to be replayed, which this release does not do",
-		r.Block, r.Rel, r.Fork, at, p.Total)
-	switch p.Base {
-	case pagepb.Replay_IMAGE:
-		fmt.Fprintf(&b, "\nbase: the image in the record that ends at %s", wal.LSN(p.BaseLsn))
-	case pagepb.Replay_INIT:
-		b.WriteString("\nbase: the first of them initialises the page")
-	default:
-		b.WriteString("\nbase: none is held, because the cache began after the page's last image")
-	}
-	for i, rec := range p.Records {
-		if i == shownRecords {
-			break
-		}
-		fmt.Fprintf(&b, "\n%s to %s %s %s", wal.LSN(rec.StartLsn), wal.LSN(rec.EndLsn), rec.Rmgr, rec.Operation)
-	}
-	if p.Total > shownRecords {
-		fmt.Fprintf(&b, "\n… and %d more", p.Total-shownRecords)
-	}
-	return fmt.Errorf("%s", b.String())
 }

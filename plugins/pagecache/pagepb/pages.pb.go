@@ -13,6 +13,8 @@
 //
 // Errors are gRPC codes with a text for people:
 //   NOT_FOUND          nothing is held of the page, or its relation lost it
+//   FAILED_PRECONDITION the page was changed since the cache began, and no image of
+//                      it came yet
 //   OUT_OF_RANGE       the LSN is below the horizon, where the cache begins
 //   DEADLINE_EXCEEDED  the LSN was not reached in time
 //   INVALID_ARGUMENT   the request makes no sense
@@ -42,55 +44,6 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
-
-type Replay_Base int32
-
-const (
-	Replay_NONE  Replay_Base = 0 // what the page was before the first record is not held
-	Replay_IMAGE Replay_Base = 1 // an image in the record that ends at base_lsn
-	Replay_INIT  Replay_Base = 2 // the first of the records initialises the page
-)
-
-// Enum value maps for Replay_Base.
-var (
-	Replay_Base_name = map[int32]string{
-		0: "NONE",
-		1: "IMAGE",
-		2: "INIT",
-	}
-	Replay_Base_value = map[string]int32{
-		"NONE":  0,
-		"IMAGE": 1,
-		"INIT":  2,
-	}
-)
-
-func (x Replay_Base) Enum() *Replay_Base {
-	p := new(Replay_Base)
-	*p = x
-	return p
-}
-
-func (x Replay_Base) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (Replay_Base) Descriptor() protoreflect.EnumDescriptor {
-	return file_pages_proto_enumTypes[0].Descriptor()
-}
-
-func (Replay_Base) Type() protoreflect.EnumType {
-	return &file_pages_proto_enumTypes[0]
-}
-
-func (x Replay_Base) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use Replay_Base.Descriptor instead.
-func (Replay_Base) EnumDescriptor() ([]byte, []int) {
-	return file_pages_proto_rawDescGZIP(), []int{4, 0}
-}
 
 // Relation names a relation's files.
 type Relation struct {
@@ -230,13 +183,9 @@ func (x *GetPageRequest) GetWaitMs() uint32 {
 }
 
 type GetPageResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	Lsn   uint64                 `protobuf:"varint,1,opt,name=lsn,proto3" json:"lsn,omitempty"` // as of which the answer holds: the request's, or what 0 stood for
-	// Types that are valid to be assigned to Answer:
-	//
-	//	*GetPageResponse_Image
-	//	*GetPageResponse_Replay
-	Answer        isGetPageResponse_Answer `protobuf_oneof:"answer"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lsn           uint64                 `protobuf:"varint,1,opt,name=lsn,proto3" json:"lsn,omitempty"` // as of which the answer holds: the request's, or what 0 stood for
+	Image         *PageImage             `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -278,52 +227,19 @@ func (x *GetPageResponse) GetLsn() uint64 {
 	return 0
 }
 
-func (x *GetPageResponse) GetAnswer() isGetPageResponse_Answer {
-	if x != nil {
-		return x.Answer
-	}
-	return nil
-}
-
 func (x *GetPageResponse) GetImage() *PageImage {
 	if x != nil {
-		if x, ok := x.Answer.(*GetPageResponse_Image); ok {
-			return x.Image
-		}
+		return x.Image
 	}
 	return nil
 }
 
-func (x *GetPageResponse) GetReplay() *Replay {
-	if x != nil {
-		if x, ok := x.Answer.(*GetPageResponse_Replay); ok {
-			return x.Replay
-		}
-	}
-	return nil
-}
-
-type isGetPageResponse_Answer interface {
-	isGetPageResponse_Answer()
-}
-
-type GetPageResponse_Image struct {
-	Image *PageImage `protobuf:"bytes,2,opt,name=image,proto3,oneof"`
-}
-
-type GetPageResponse_Replay struct {
-	Replay *Replay `protobuf:"bytes,3,opt,name=replay,proto3,oneof"`
-}
-
-func (*GetPageResponse_Image) isGetPageResponse_Answer() {}
-
-func (*GetPageResponse_Replay) isGetPageResponse_Answer() {}
-
-// PageImage is the page.
+// PageImage is the page: its newest image, or what initialised it, and all records
+// after that done to it.
 type PageImage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Page          []byte                 `protobuf:"bytes,1,opt,name=page,proto3" json:"page,omitempty"`                    // 8192 bytes
-	EndLsn        uint64                 `protobuf:"varint,2,opt,name=end_lsn,json=endLsn,proto3" json:"end_lsn,omitempty"` // end of the record that carried it; pd_lsn of the page
+	EndLsn        uint64                 `protobuf:"varint,2,opt,name=end_lsn,json=endLsn,proto3" json:"end_lsn,omitempty"` // end of the last record that changed it: pd_lsn, but in a visibility map
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -372,144 +288,6 @@ func (x *PageImage) GetEndLsn() uint64 {
 	return 0
 }
 
-// Replay says what would have to be replayed to have the page.
-type Replay struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Base          Replay_Base            `protobuf:"varint,1,opt,name=base,proto3,enum=walplex.page.v1.Replay_Base" json:"base,omitempty"`
-	BaseLsn       uint64                 `protobuf:"varint,2,opt,name=base_lsn,json=baseLsn,proto3" json:"base_lsn,omitempty"` // end of the base's record, 0 where there is none
-	Records       []*Record              `protobuf:"bytes,3,rep,name=records,proto3" json:"records,omitempty"`                 // in the order of replay, the first 1000 of them
-	Total         uint64                 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`                    // records in all
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Replay) Reset() {
-	*x = Replay{}
-	mi := &file_pages_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Replay) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Replay) ProtoMessage() {}
-
-func (x *Replay) ProtoReflect() protoreflect.Message {
-	mi := &file_pages_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Replay.ProtoReflect.Descriptor instead.
-func (*Replay) Descriptor() ([]byte, []int) {
-	return file_pages_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *Replay) GetBase() Replay_Base {
-	if x != nil {
-		return x.Base
-	}
-	return Replay_NONE
-}
-
-func (x *Replay) GetBaseLsn() uint64 {
-	if x != nil {
-		return x.BaseLsn
-	}
-	return 0
-}
-
-func (x *Replay) GetRecords() []*Record {
-	if x != nil {
-		return x.Records
-	}
-	return nil
-}
-
-func (x *Replay) GetTotal() uint64 {
-	if x != nil {
-		return x.Total
-	}
-	return 0
-}
-
-// Record is one WAL record.
-type Record struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	StartLsn      uint64                 `protobuf:"varint,1,opt,name=start_lsn,json=startLsn,proto3" json:"start_lsn,omitempty"`
-	EndLsn        uint64                 `protobuf:"varint,2,opt,name=end_lsn,json=endLsn,proto3" json:"end_lsn,omitempty"`
-	Rmgr          string                 `protobuf:"bytes,3,opt,name=rmgr,proto3" json:"rmgr,omitempty"`           // as pg_waldump names it
-	Operation     string                 `protobuf:"bytes,4,opt,name=operation,proto3" json:"operation,omitempty"` // as pg_waldump names it
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Record) Reset() {
-	*x = Record{}
-	mi := &file_pages_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Record) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Record) ProtoMessage() {}
-
-func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_pages_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Record.ProtoReflect.Descriptor instead.
-func (*Record) Descriptor() ([]byte, []int) {
-	return file_pages_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *Record) GetStartLsn() uint64 {
-	if x != nil {
-		return x.StartLsn
-	}
-	return 0
-}
-
-func (x *Record) GetEndLsn() uint64 {
-	if x != nil {
-		return x.EndLsn
-	}
-	return 0
-}
-
-func (x *Record) GetRmgr() string {
-	if x != nil {
-		return x.Rmgr
-	}
-	return ""
-}
-
-func (x *Record) GetOperation() string {
-	if x != nil {
-		return x.Operation
-	}
-	return ""
-}
-
 type WaitLSNRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lsn           uint64                 `protobuf:"varint,1,opt,name=lsn,proto3" json:"lsn,omitempty"`
@@ -520,7 +298,7 @@ type WaitLSNRequest struct {
 
 func (x *WaitLSNRequest) Reset() {
 	*x = WaitLSNRequest{}
-	mi := &file_pages_proto_msgTypes[6]
+	mi := &file_pages_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +310,7 @@ func (x *WaitLSNRequest) String() string {
 func (*WaitLSNRequest) ProtoMessage() {}
 
 func (x *WaitLSNRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pages_proto_msgTypes[6]
+	mi := &file_pages_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +323,7 @@ func (x *WaitLSNRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitLSNRequest.ProtoReflect.Descriptor instead.
 func (*WaitLSNRequest) Descriptor() ([]byte, []int) {
-	return file_pages_proto_rawDescGZIP(), []int{6}
+	return file_pages_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *WaitLSNRequest) GetLsn() uint64 {
@@ -571,7 +349,7 @@ type WaitLSNResponse struct {
 
 func (x *WaitLSNResponse) Reset() {
 	*x = WaitLSNResponse{}
-	mi := &file_pages_proto_msgTypes[7]
+	mi := &file_pages_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +361,7 @@ func (x *WaitLSNResponse) String() string {
 func (*WaitLSNResponse) ProtoMessage() {}
 
 func (x *WaitLSNResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pages_proto_msgTypes[7]
+	mi := &file_pages_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +374,7 @@ func (x *WaitLSNResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitLSNResponse.ProtoReflect.Descriptor instead.
 func (*WaitLSNResponse) Descriptor() ([]byte, []int) {
-	return file_pages_proto_rawDescGZIP(), []int{7}
+	return file_pages_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *WaitLSNResponse) GetLastValidLsn() uint64 {
@@ -614,7 +392,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_pages_proto_msgTypes[8]
+	mi := &file_pages_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +404,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_pages_proto_msgTypes[8]
+	mi := &file_pages_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +417,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_pages_proto_rawDescGZIP(), []int{8}
+	return file_pages_proto_rawDescGZIP(), []int{6}
 }
 
 type StatusResponse struct {
@@ -658,7 +436,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_pages_proto_msgTypes[9]
+	mi := &file_pages_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +448,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_pages_proto_msgTypes[9]
+	mi := &file_pages_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +461,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_pages_proto_rawDescGZIP(), []int{9}
+	return file_pages_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *StatusResponse) GetSystemIdentifier() uint64 {
@@ -758,29 +536,13 @@ const file_pages_proto_rawDesc = "" +
 	"\x04fork\x18\x02 \x01(\rR\x04fork\x12\x14\n" +
 	"\x05block\x18\x03 \x01(\rR\x05block\x12\x10\n" +
 	"\x03lsn\x18\x04 \x01(\x04R\x03lsn\x12\x17\n" +
-	"\await_ms\x18\x05 \x01(\rR\x06waitMs\"\x94\x01\n" +
+	"\await_ms\x18\x05 \x01(\rR\x06waitMs\"U\n" +
 	"\x0fGetPageResponse\x12\x10\n" +
-	"\x03lsn\x18\x01 \x01(\x04R\x03lsn\x122\n" +
-	"\x05image\x18\x02 \x01(\v2\x1a.walplex.page.v1.PageImageH\x00R\x05image\x121\n" +
-	"\x06replay\x18\x03 \x01(\v2\x17.walplex.page.v1.ReplayH\x00R\x06replayB\b\n" +
-	"\x06answer\"8\n" +
+	"\x03lsn\x18\x01 \x01(\x04R\x03lsn\x120\n" +
+	"\x05image\x18\x02 \x01(\v2\x1a.walplex.page.v1.PageImageR\x05image\"8\n" +
 	"\tPageImage\x12\x12\n" +
 	"\x04page\x18\x01 \x01(\fR\x04page\x12\x17\n" +
-	"\aend_lsn\x18\x02 \x01(\x04R\x06endLsn\"\xc5\x01\n" +
-	"\x06Replay\x120\n" +
-	"\x04base\x18\x01 \x01(\x0e2\x1c.walplex.page.v1.Replay.BaseR\x04base\x12\x19\n" +
-	"\bbase_lsn\x18\x02 \x01(\x04R\abaseLsn\x121\n" +
-	"\arecords\x18\x03 \x03(\v2\x17.walplex.page.v1.RecordR\arecords\x12\x14\n" +
-	"\x05total\x18\x04 \x01(\x04R\x05total\"%\n" +
-	"\x04Base\x12\b\n" +
-	"\x04NONE\x10\x00\x12\t\n" +
-	"\x05IMAGE\x10\x01\x12\b\n" +
-	"\x04INIT\x10\x02\"p\n" +
-	"\x06Record\x12\x1b\n" +
-	"\tstart_lsn\x18\x01 \x01(\x04R\bstartLsn\x12\x17\n" +
-	"\aend_lsn\x18\x02 \x01(\x04R\x06endLsn\x12\x12\n" +
-	"\x04rmgr\x18\x03 \x01(\tR\x04rmgr\x12\x1c\n" +
-	"\toperation\x18\x04 \x01(\tR\toperation\";\n" +
+	"\aend_lsn\x18\x02 \x01(\x04R\x06endLsn\";\n" +
 	"\x0eWaitLSNRequest\x12\x10\n" +
 	"\x03lsn\x18\x01 \x01(\x04R\x03lsn\x12\x17\n" +
 	"\await_ms\x18\x02 \x01(\rR\x06waitMs\"7\n" +
@@ -816,38 +578,31 @@ func file_pages_proto_rawDescGZIP() []byte {
 	return file_pages_proto_rawDescData
 }
 
-var file_pages_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_pages_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_pages_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_pages_proto_goTypes = []any{
-	(Replay_Base)(0),        // 0: walplex.page.v1.Replay.Base
-	(*Relation)(nil),        // 1: walplex.page.v1.Relation
-	(*GetPageRequest)(nil),  // 2: walplex.page.v1.GetPageRequest
-	(*GetPageResponse)(nil), // 3: walplex.page.v1.GetPageResponse
-	(*PageImage)(nil),       // 4: walplex.page.v1.PageImage
-	(*Replay)(nil),          // 5: walplex.page.v1.Replay
-	(*Record)(nil),          // 6: walplex.page.v1.Record
-	(*WaitLSNRequest)(nil),  // 7: walplex.page.v1.WaitLSNRequest
-	(*WaitLSNResponse)(nil), // 8: walplex.page.v1.WaitLSNResponse
-	(*StatusRequest)(nil),   // 9: walplex.page.v1.StatusRequest
-	(*StatusResponse)(nil),  // 10: walplex.page.v1.StatusResponse
+	(*Relation)(nil),        // 0: walplex.page.v1.Relation
+	(*GetPageRequest)(nil),  // 1: walplex.page.v1.GetPageRequest
+	(*GetPageResponse)(nil), // 2: walplex.page.v1.GetPageResponse
+	(*PageImage)(nil),       // 3: walplex.page.v1.PageImage
+	(*WaitLSNRequest)(nil),  // 4: walplex.page.v1.WaitLSNRequest
+	(*WaitLSNResponse)(nil), // 5: walplex.page.v1.WaitLSNResponse
+	(*StatusRequest)(nil),   // 6: walplex.page.v1.StatusRequest
+	(*StatusResponse)(nil),  // 7: walplex.page.v1.StatusResponse
 }
 var file_pages_proto_depIdxs = []int32{
-	1,  // 0: walplex.page.v1.GetPageRequest.relation:type_name -> walplex.page.v1.Relation
-	4,  // 1: walplex.page.v1.GetPageResponse.image:type_name -> walplex.page.v1.PageImage
-	5,  // 2: walplex.page.v1.GetPageResponse.replay:type_name -> walplex.page.v1.Replay
-	0,  // 3: walplex.page.v1.Replay.base:type_name -> walplex.page.v1.Replay.Base
-	6,  // 4: walplex.page.v1.Replay.records:type_name -> walplex.page.v1.Record
-	2,  // 5: walplex.page.v1.Pages.GetPage:input_type -> walplex.page.v1.GetPageRequest
-	7,  // 6: walplex.page.v1.Pages.WaitLSN:input_type -> walplex.page.v1.WaitLSNRequest
-	9,  // 7: walplex.page.v1.Pages.Status:input_type -> walplex.page.v1.StatusRequest
-	3,  // 8: walplex.page.v1.Pages.GetPage:output_type -> walplex.page.v1.GetPageResponse
-	8,  // 9: walplex.page.v1.Pages.WaitLSN:output_type -> walplex.page.v1.WaitLSNResponse
-	10, // 10: walplex.page.v1.Pages.Status:output_type -> walplex.page.v1.StatusResponse
-	8,  // [8:11] is the sub-list for method output_type
-	5,  // [5:8] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	0, // 0: walplex.page.v1.GetPageRequest.relation:type_name -> walplex.page.v1.Relation
+	3, // 1: walplex.page.v1.GetPageResponse.image:type_name -> walplex.page.v1.PageImage
+	1, // 2: walplex.page.v1.Pages.GetPage:input_type -> walplex.page.v1.GetPageRequest
+	4, // 3: walplex.page.v1.Pages.WaitLSN:input_type -> walplex.page.v1.WaitLSNRequest
+	6, // 4: walplex.page.v1.Pages.Status:input_type -> walplex.page.v1.StatusRequest
+	2, // 5: walplex.page.v1.Pages.GetPage:output_type -> walplex.page.v1.GetPageResponse
+	5, // 6: walplex.page.v1.Pages.WaitLSN:output_type -> walplex.page.v1.WaitLSNResponse
+	7, // 7: walplex.page.v1.Pages.Status:output_type -> walplex.page.v1.StatusResponse
+	5, // [5:8] is the sub-list for method output_type
+	2, // [2:5] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_pages_proto_init() }
@@ -855,23 +610,18 @@ func file_pages_proto_init() {
 	if File_pages_proto != nil {
 		return
 	}
-	file_pages_proto_msgTypes[2].OneofWrappers = []any{
-		(*GetPageResponse_Image)(nil),
-		(*GetPageResponse_Replay)(nil),
-	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_pages_proto_rawDesc), len(file_pages_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   10,
+			NumEnums:      0,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_pages_proto_goTypes,
 		DependencyIndexes: file_pages_proto_depIdxs,
-		EnumInfos:         file_pages_proto_enumTypes,
 		MessageInfos:      file_pages_proto_msgTypes,
 	}.Build()
 	File_pages_proto = out.File

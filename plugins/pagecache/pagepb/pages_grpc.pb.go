@@ -13,6 +13,8 @@
 //
 // Errors are gRPC codes with a text for people:
 //   NOT_FOUND          nothing is held of the page, or its relation lost it
+//   FAILED_PRECONDITION the page was changed since the cache began, and no image of
+//                      it came yet
 //   OUT_OF_RANGE       the LSN is below the horizon, where the cache begins
 //   DEADLINE_EXCEEDED  the LSN was not reached in time
 //   INVALID_ARGUMENT   the request makes no sense

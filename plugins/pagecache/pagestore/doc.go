@@ -1,5 +1,5 @@
-// Package pagestore keeps WAL records by the page that they change, so that any
-// page can be found as of any LSN. It is the storage of the page_cache sink: it
+// Package pagestore keeps WAL records by the page that they change, and makes any
+// page as of any LSN of them, by redo. It is the storage of the page_cache sink: it
 // knows records and pages, and neither hosts nor clients.
 //
 // # What is kept
@@ -79,6 +79,17 @@
 // u32, horizon u64, position u64, end of the last record u64, last-valid LSN u64,
 // log file u32, 0 u32, length of that file u64, its first start LSN u64, its last
 // end LSN u64.
+//
+// # Reads
+//
+// A page's keys are read from the last one at or before the LSN back to its base:
+// an image that redo restores, or a record that initialises the page. What the
+// relation went through since then is in its own keys. Where it was made, or had
+// lost the page to a truncation or a drop, the page began as zero bytes there; the
+// maps' pages count as made with the main fork. A truncation that leaves a page of
+// the visibility map in part is one more record that changes it; a free space map
+// is known again at its next image. From the base on all records are done to the
+// page in order (package redo).
 //
 // # Durability
 //

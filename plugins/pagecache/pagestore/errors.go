@@ -7,6 +7,9 @@ import "errors"
 var (
 	// ErrNotFound is the end of a read of a page of which nothing is held.
 	ErrNotFound = errors.New("page not found")
+	// ErrNoBase is the end of a read of a page that was changed since the store
+	// began, and of which no image came.
+	ErrNoBase = errors.New("no base of the page yet")
 	// ErrBelowHorizon is the end of a read at an LSN before the store began.
 	ErrBelowHorizon = errors.New("below the horizon of the page cache")
 	// ErrNotReached is the end of a wait for an LSN that did not come in time.

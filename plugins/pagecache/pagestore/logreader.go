@@ -60,22 +60,6 @@ func (r *logReader) record(p pointer, end wal.LSN, rec *wal.Record) error {
 	return rec.Decode(rec.Data)
 }
 
-// head reads what the entry at p says of its record, and the record's header.
-// Only record checks the checksum.
-func (r *logReader) head(p pointer, end wal.LSN) (Version, error) {
-	var buf [entryHeader + wal.RecordHeaderSize]byte
-	if err := r.readAt(p, buf[:]); err != nil {
-		return Version{}, err
-	}
-	e := decodeEntry(buf[:])
-	header := buf[entryHeader:]
-	if le.Uint32(header) != p.length || p.flags&flagFragments == 0 && e.end != end {
-		return Version{}, r.damaged(p, end)
-	}
-	rec := wal.Record{Version: e.version, RmgrID: wal.RmgrID(header[17]), Info: header[16]}
-	return Version{Start: e.start, End: end, Rmgr: rec.RmgrID, Operation: rec.Operation()}, nil
-}
-
 func (r *logReader) damaged(p pointer, end wal.LSN) error {
 	return fmt.Errorf("%w: %s at byte %d does not hold the record that ends at %s; make the cache anew from an empty directory",
 		ErrDamaged, r.fs.PathJoin(r.dir, logName(p.file)), p.offset, end)

@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -209,23 +210,41 @@ func (r *reads) read(d *datadriven.TestData) string {
 		}
 	}
 	id := r.page(d, f)
+	base, first := NoBase, wal.LSN(0)
+	var list []string
+	_, err := r.s.EachVersion(r.t.Context(), id, lsn, func(b Base, rec *wal.Record) error {
+		if base = b; first == 0 && (b == ImageBase || b == InitBase) {
+			first = rec.EndLSN
+		}
+		if b != ImageBase || rec.EndLSN != first {
+			list = append(list, fmt.Sprintf("%s %s %s\n", r.name(rec.EndLSN), rec.RmgrID, rec.Operation()))
+		}
+		return nil
+	})
+	if err != nil {
+		return r.named(err.Error()) + "\n"
+	}
+	if base == ImageBase && len(list) == 0 {
+		return r.image(id, lsn)
+	}
+	if _, err := r.s.ReadPage(r.t.Context(), id, lsn); errors.Is(err, ErrNoBase) != (base == NoBase) {
+		return fmt.Sprintf("base %d, and %v\n", base, err)
+	}
+	return fmt.Sprintf("replay %d on %s\n%s", len(list), [...]string{NoBase: "nothing", ImageBase: "image of " + r.name(first), InitBase: "init by " + r.name(first),
+		ZeroBase: "zero"}[base], strings.Join(list, ""))
+}
+
+// image reads a page that needs no redo but that of its image.
+func (r *reads) image(id PageID, lsn wal.LSN) string {
 	a, err := r.s.ReadPage(r.t.Context(), id, lsn)
 	if err != nil {
 		return r.named(err.Error()) + "\n"
 	}
-	var b strings.Builder
-	if a.Page != nil {
-		fmt.Fprintf(&b, "page of %s, pd_lsn %s\n", r.name(a.BaseLSN), r.name(wal.LSN(le.Uint32(a.Page))<<32|wal.LSN(le.Uint32(a.Page[4:]))))
-		if a.Page[8191] != byte(id.Block) {
-			fmt.Fprintf(&b, "its content is another page's\n")
-		}
-		return b.String()
+	s := fmt.Sprintf("page of %s, pd_lsn %s\n", r.name(a.LastLSN), r.name(pageLSN(a.Page)))
+	if a.Page[8191] != byte(id.Block) {
+		s += "its content is another page's\n"
 	}
-	fmt.Fprintf(&b, "replay %d on %s\n", a.Total, [...]string{"nothing", "image of " + r.name(a.BaseLSN), "init by " + r.name(a.BaseLSN)}[a.Base])
-	for _, v := range a.Records {
-		fmt.Fprintf(&b, "%s %s %s\n", r.name(v.End), v.Rmgr, v.Operation)
-	}
-	return b.String()
+	return s
 }
 
 // name is the record's that ends at lsn.

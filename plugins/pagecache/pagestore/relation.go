@@ -84,20 +84,42 @@ const (
 	changesPage         // its content changes
 )
 
+// heapBlocksPerMapPage is HEAPBLOCKS_PER_PAGE (access/heap/visibilitymap.c): two
+// bits a heap block in the 8168 bytes after a page header.
+const heapBlocksPerMapPage = (wal.BlockSize - 24) * 4
+
 func (c *change) means(id PageID) meaning {
-	if c.forks&(1<<(id.Fork&7)) == 0 {
+	forks := c.forks
+	if c.kind == relationCreated && forks&(1<<wal.MainFork) != 0 {
+		// The maps are made without a record, and never before the main fork.
+		forks |= 1<<wal.VisibilityMapFork | 1<<wal.FSMFork
+	}
+	switch {
+	case forks&(1<<(id.Fork&7)) == 0:
 		return nothing
-	}
-	if c.kind != relationCut {
+	case c.kind != relationCut:
+		return endsPage
+	case id.Fork == wal.FSMFork:
+		// What stays of the free space map changes as no record says
+		// (FreeSpaceMapPrepareTruncateRel): only its next image is known.
+		return endsPage
+	case id.Fork == wal.VisibilityMapFork:
+		return c.cutsMap(id.Block)
+	case id.Block >= c.block:
 		return endsPage
 	}
-	if id.Fork != wal.MainFork {
-		// The last page that stays of a visibility map or free space map loses its
-		// tail (visibilitymap_prepare_truncate, FreeSpaceMapPrepareTruncateRel).
+	return nothing
+}
+
+// cutsMap is what a truncation means to a page of the visibility map: the last
+// one that stays loses its tail (visibilitymap_prepare_truncate).
+func (c *change) cutsMap(block wal.BlockNumber) meaning {
+	last, rest := c.block/heapBlocksPerMapPage, c.block%heapBlocksPerMapPage
+	switch {
+	case block > last || block == last && rest == 0:
+		return endsPage
+	case block == last:
 		return changesPage
-	}
-	if id.Block >= c.block {
-		return endsPage
 	}
 	return nothing
 }

@@ -298,8 +298,8 @@ func TestRewindReads(t *testing.T) {
 				}
 				i := rng.IntN(len(ends))
 				a, err := s.ReadPage(t.Context(), testPage, ends[i])
-				if err == nil && (a.Page == nil || a.BaseLSN != ends[i] || a.Page[wal.BlockSize-1] != byte(i)) {
-					t.Errorf("as of %s: another page, of %s", ends[i], a.BaseLSN)
+				if err == nil && (a.LastLSN != ends[i] || a.Page[wal.BlockSize-1] != byte(i)) {
+					t.Errorf("as of %s: another page, of %s", ends[i], a.LastLSN)
 					return
 				}
 				if err != nil && !errors.Is(err, ErrNotReached) {

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/redo"
 )
 
 // Limits of what is appended and not committed. Beyond them Full reports true.
@@ -44,8 +45,9 @@ type Store struct {
 
 	state   State // with what is pending
 	pending pending
-	changes []change // of the record being appended
-	rest    partial  // a record that comes in fragments
+	changes []change            // of the record being appended
+	rest    partial             // a record that comes in fragments
+	implied []redo.ImpliedBlock // of the record being appended
 
 	visible visible
 	images  sync.Pool // of *wal.Images
@@ -247,14 +249,14 @@ func (s *Store) note(rec *wal.Record, ptr pointer, changes []change) {
 		}
 		p.pages = append(p.pages, makePageEntry(b.Rel, b.Fork, b.Block, rec.EndLSN, v))
 	}
-	if maps, n := clearedMapPages(rec); n > 0 {
+	if len(rec.Blocks) > 0 {
 		v := ptr
 		v.flags |= flagImplied
-		for _, block := range maps[:n] {
-			p.pages = append(p.pages, makePageEntry(rec.Blocks[0].Rel, wal.VisibilityMapFork, block, rec.EndLSN, v))
+		s.implied = redo.Implied(rec, s.implied[:0])
+		for _, b := range s.implied {
+			p.pages = append(p.pages, makePageEntry(b.Rel, b.Fork, b.Block, rec.EndLSN, v))
 		}
-	}
-	if len(rec.Blocks) == 0 {
+	} else {
 		p.alone = append(p.alone, aloneEntry{lsn: rec.EndLSN, ptr: ptr, rmgr: rec.RmgrID, info: rec.Info})
 	}
 	for _, c := range changes {

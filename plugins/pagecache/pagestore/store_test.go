@@ -439,28 +439,3 @@ func TestPageOrder(t *testing.T) {
 		}
 	}
 }
-
-// TestListed bounds what an answer lists, to the records that come first.
-func TestListed(t *testing.T) {
-	for _, n := range []int{MaxListed - 1, MaxListed, MaxListed + 1, 2*MaxListed + 7} {
-		w := waltest.New(waltest.Options{})
-		for i := range n {
-			w.Append(waltest.HeapInsert(700, testPage.Rel, 0, uint16(2+i), []byte("x")))
-		}
-		s := openTest(t, vfs.NewMem(), "/d")
-		fill(t, s, w)
-		a, err := s.ReadPage(t.Context(), testPage, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a.Total != n || len(a.Records) != min(n, MaxListed) {
-			t.Fatalf("%d of %d records are listed, want %d of %d", len(a.Records), a.Total, min(n, MaxListed), n)
-		}
-		for i, v := range a.Records {
-			if v.End != w.Records()[i].End {
-				t.Fatalf("of %d, record %d ends at %s, want %s", n, i, v.End, w.Records()[i].End)
-			}
-		}
-		closeTest(t, s)
-	}
-}
