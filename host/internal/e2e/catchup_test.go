@@ -73,6 +73,38 @@ func TestCatchUp(t *testing.T) {
 	verifyTrail(t, c, d.path("trail"), end)
 }
 
+// TestStopWhileAside: the stream is stopped while a sink is served beside it: what
+// that was offered and not sent is left, and comes again after the next start.
+func TestStopWhileAside(t *testing.T) {
+	c := server(t)
+	d := newDirs(t)
+	for round := range 3 {
+		p := runLimited(t, c, patient(), archiveSink(d), trailSink(d))
+		p.says("caught up", 1)
+		pid := p.sinkPID("trail")
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		initPgbench(t, c)
+		eventually(t, "the trail is served beside the stream", func() bool { return p.s.Status().Sinks[1].State == stream.SinkCatchingUp })
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.finish(); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+	}
+	p := runLimited(t, c, patient(), archiveSink(d), trailSink(d))
+	end := flushLSN(t, c)
+	p.says("caught up", 1)
+	trailReaches(t, p.s, end)
+	if err := p.finish(); err != nil {
+		t.Error(err)
+	}
+	compareArchive(t, c, d.path("archive"), end)
+	verifyTrail(t, c, d.path("trail"), end)
+}
+
 // TestCatchUpAfterKill: a sink that dies under load comes back beside the live
 // stream, which is not read again for it.
 func TestCatchUpAfterKill(t *testing.T) {
