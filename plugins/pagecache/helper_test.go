@@ -12,9 +12,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/walplex/walplex/plugins/pagecache/pageclient"
 	"github.com/walplex/walplex/plugins/pagecache/pagestore"
 	"github.com/walplex/walplex/sdk"
+	"github.com/walplex/walplex/sdk/pageclient"
 	"github.com/walplex/walplex/sdk/sinktest"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/waltest"

@@ -12,10 +12,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"google.golang.org/grpc/codes"
 
-	"github.com/walplex/walplex/plugins/pagecache/pageclient"
-	"github.com/walplex/walplex/plugins/pagecache/pagepb"
 	"github.com/walplex/walplex/plugins/pagecache/pagestore"
 	"github.com/walplex/walplex/sdk"
+	"github.com/walplex/walplex/sdk/pageclient"
+	"github.com/walplex/walplex/sdk/pagepb"
 	"github.com/walplex/walplex/sdk/sinktest"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/waltest"

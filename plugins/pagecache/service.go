@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/walplex/walplex/plugins/pagecache/pagepb"
 	"github.com/walplex/walplex/plugins/pagecache/pagestore"
+	"github.com/walplex/walplex/sdk/pagepb"
 	"github.com/walplex/walplex/sdk/wal"
 )
 

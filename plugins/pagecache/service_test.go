@@ -13,8 +13,8 @@ import (
 	"github.com/pierrec/lz4/v4"
 	"google.golang.org/grpc/codes"
 
-	"github.com/walplex/walplex/plugins/pagecache/pageclient"
-	"github.com/walplex/walplex/plugins/pagecache/pagepb"
+	"github.com/walplex/walplex/sdk/pageclient"
+	"github.com/walplex/walplex/sdk/pagepb"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/waltest"
 )

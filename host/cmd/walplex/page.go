@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/walplex/walplex/plugins/pagecache/pageclient"
+	"github.com/walplex/walplex/sdk/pageclient"
 )
 
 func pageCommand() *cobra.Command {

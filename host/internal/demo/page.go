@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/walplex/walplex/plugins/pagecache/pageclient"
+	"github.com/walplex/walplex/sdk/pageclient"
 	"github.com/walplex/walplex/sdk/wal"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/walplex/walplex/host/internal/postgres"
 	"github.com/walplex/walplex/host/internal/postgres/pgtest"
-	"github.com/walplex/walplex/plugins/pagecache/pageclient"
+	"github.com/walplex/walplex/sdk/pageclient"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/redo"
 )
