@@ -57,7 +57,7 @@ func TestInstalledServer(t *testing.T) {
 	verify(t, w)
 	t.Run("damages", func(t *testing.T) { damages(t, w) })
 	t.Run("faults", func(t *testing.T) {
-		seedFaults(t, w, slices.Concat(heapFaults, pruneFaults, btreeFaults, hashFaults,
+		seedFaults(t, w, slices.Concat(heapFaults, pruneFaults, pruneLowerFaults, btreeFaults, hashFaults,
 			ginFaults, gistFaults, spgistFaults, brinFaults))
 	})
 }

@@ -54,10 +54,28 @@ var pruneFaults = []fault{
 	{"PRUNE, skipped", wal.RmgrHeap2, 0x10, 0, skipped},
 	{"PRUNE, line pointers as they were", wal.RmgrHeap2, 0x10, 0, keptIDs},
 	{"PRUNE, pd_upper as it was", wal.RmgrHeap2, 0x10, 0, kept(14, 2)},
-	{"PRUNE, pd_lower as it was", wal.RmgrHeap2, 0x10, 0, kept(12, 2)},
 	{"VACUUM, skipped", wal.RmgrHeap2, 0x20, 0, skipped},
 	{"VACUUM, pd_lower as it was", wal.RmgrHeap2, 0x20, 0, kept(12, 2)},
 	{"FREEZE_PAGE, skipped", wal.RmgrHeap2, 0x30, 0, skipped},
+}
+
+// pruneLowerFaults are such mistakes from PG15 on, which gives line pointers back.
+var pruneLowerFaults = []fault{
+	{"PRUNE, pd_lower as it was", wal.RmgrHeap2, 0x10, 0, kept(12, 2)},
+}
+
+// pruneFreezeFaults are such mistakes since PG17, where one form of record prunes,
+// freezes and vacuums.
+var pruneFreezeFaults = []fault{
+	{"PRUNE_ON_ACCESS, skipped", wal.RmgrHeap2, 0x10, 0, skipped},
+	{"PRUNE_ON_ACCESS, line pointers as they were", wal.RmgrHeap2, 0x10, 0, keptIDs},
+	{"PRUNE_ON_ACCESS, pd_upper as it was", wal.RmgrHeap2, 0x10, 0, kept(14, 2)},
+	{"PRUNE_ON_ACCESS, pd_lower as it was", wal.RmgrHeap2, 0x10, 0, kept(12, 2)},
+	{"PRUNE_VACUUM_SCAN, skipped", wal.RmgrHeap2, 0x20, 0, skipped},
+	{"PRUNE_VACUUM_SCAN, line pointers as they were", wal.RmgrHeap2, 0x20, 0, keptIDs},
+	{"PRUNE_VACUUM_SCAN, xmax not frozen", wal.RmgrHeap2, 0x20, 0, keptInTuples(tupleXmax, 4)},
+	{"PRUNE_VACUUM_CLEANUP, skipped", wal.RmgrHeap2, 0x30, 0, skipped},
+	{"PRUNE_VACUUM_CLEANUP, pd_lower as it was", wal.RmgrHeap2, 0x30, 0, kept(12, 2)},
 }
 
 // hiddenFaults are mistakes that masks hide from a comparison with images, and a

@@ -4,11 +4,23 @@ package consistency
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/walplex/walplex/host/internal/golden/servers"
 	"github.com/walplex/walplex/host/internal/postgres"
 )
+
+// pruningFaults are those of a major's records.
+func pruningFaults(major int) []fault {
+	switch {
+	case major >= 17:
+		return pruneFreezeFaults
+	case major >= 15:
+		return slices.Concat(pruneFaults, pruneLowerFaults)
+	}
+	return pruneFaults
+}
 
 // After every record of every major's server, every page is as the server has it,
 // and after all of them as its recovery makes it. Of 17 and 18 there are two servers each, for the two layouts that heap
@@ -32,7 +44,11 @@ func TestMajors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			verify(t, record(t, in))
+			images := record(t, in)
+			verify(t, images)
+			t.Run("faults", func(t *testing.T) {
+				seedFaults(t, images, pruningFaults(s.major))
+			})
 			w, dataDir := recovered(t, in)
 			verifyRecovered(t, w, dataDir)
 		})
