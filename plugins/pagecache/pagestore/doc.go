@@ -55,6 +55,8 @@
 //	'r' spc32 db32 rel32 end64                → pointer kind8 forks8 block32: a
 //	                                            relation was made, truncated, dropped;
 //	                                            rel 0 is the whole database
+//	'z' spc32 db32 rel32 fork8 end64          → blocks32: how long a fork is from a
+//	                                            record on; FFFFFFFF: it is gone
 //	'l' end64                                 → pointer rmgr8 info8: a record without
 //	                                            block reference
 //	'f' number32                              → first start64, last end64, length64:
@@ -74,6 +76,12 @@
 // A kind is 1 relation made, 2 truncated to block blocks, 3 dropped; 4 database
 // made, 5 made by copying files, 6 dropped. Bit 1<<fork of forks is set for each
 // fork concerned.
+//
+// A fork's size is written with each record that changes it: a reference to a
+// block beyond its end, which redo extends it to, a truncation, and what makes or
+// drops it. What happens to a database as a whole is not written for each of its
+// forks: its last key of the relation space ends all sizes before it, and where
+// its files were copied, leads to those of the other database.
 //
 // The state, 80 bytes: system identifier u64, timeline u32, wal_segment_size
 // u32, horizon u64, position u64, end of the last record u64, last-valid LSN u64,

@@ -52,6 +52,7 @@ func (s *Store) appendFragment(f *wal.Record) error {
 	if r.kept {
 		r.rec.EndLSN = f.EndLSN
 		s.note(&r.rec, r.ptr, r.changes)
+		return s.noteSizes(&r.rec, r.changes)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ const (
 	spacePage     = 'p'
 	spaceRelation = 'r'
 	spaceRewind   = 'w'
+	spaceSize     = 'z'
 )
 
 // Sizes in bytes.
@@ -23,6 +24,8 @@ const (
 	lsnSize           = 8
 	pagePrefixSize    = 1 + 4 + 4 + 4 + 1 + 4
 	pageKeySize       = pagePrefixSize + lsnSize
+	sizePrefixSize    = 1 + 4 + 4 + 4 + 1
+	sizeKeySize       = sizePrefixSize + lsnSize
 	relationKeySize   = 1 + 4 + 4 + 4 + lsnSize
 	lsnKeySize        = 1 + lsnSize
 	fileKeySize       = 1 + 4
@@ -30,6 +33,7 @@ const (
 	relationValueSize = pointerSize + 1 + 1 + 4
 	lsnValueSize      = pointerSize + 1 + 1
 	fileValueSize     = 8 + 8 + 8
+	sizeValueSize     = 4
 )
 
 var (
@@ -150,7 +154,7 @@ func fileKey(number uint32) (k [fileKeySize]byte) {
 	return k
 }
 
-// keyLSN is the LSN that ends every key of the page, relation and LSN spaces.
+// keyLSN is the LSN that ends every key of the page, relation, size and LSN spaces.
 func keyLSN(k []byte) wal.LSN { return wal.LSN(be.Uint64(k[len(k)-lsnSize:])) }
 
 // pageBounds encloses the keys of a page's versions above lsn low and up to lsn

@@ -14,11 +14,11 @@ import (
 // that do not have it are read.
 const lsnProperty = "walplex.lsn"
 
-// lsnInterval maps keys of pages and relations to their LSN.
+// lsnInterval maps keys of pages, relations and sizes to their LSN.
 type lsnInterval struct{}
 
 func (lsnInterval) MapPointKey(k pebble.InternalKey, _ []byte) (sstable.BlockInterval, error) {
-	if key := k.UserKey; len(key) > lsnSize && (key[0] == spacePage || key[0] == spaceRelation) {
+	if key := k.UserKey; len(key) > lsnSize && (key[0] == spacePage || key[0] == spaceRelation || key[0] == spaceSize) {
 		lsn := uint64(keyLSN(key))
 		return sstable.BlockInterval{Lower: lsn, Upper: lsn + 1}, nil
 	}

@@ -89,6 +89,7 @@ func (s *Store) goBack(ctx context.Context, st State, beyond bool) error {
 	}
 	defer s.visible.gate.Unlock()
 	s.pending.reset()
+	s.sizes.forget()
 	s.rest.open = false
 	s.state = st
 	if beyond {
@@ -167,9 +168,9 @@ func (s *Store) finishRewind(ctx context.Context) error {
 	return s.ix.commit(ctx)
 }
 
-// deleteBeyond deletes the keys of pages and relations above lsn.
+// deleteBeyond deletes the keys of pages, relations and sizes above lsn.
 func (s *Store) deleteBeyond(ctx context.Context, lsn wal.LSN) error {
-	for _, space := range []byte{spacePage, spaceRelation} {
+	for _, space := range []byte{spacePage, spaceRelation, spaceSize} {
 		it, err := s.ix.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: []byte{space}, UpperBound: []byte{space + 1},
 			PointKeyFilters: []pebble.BlockPropertyFilter{lsnsAbove(lsn)}})
 		if err != nil {

@@ -47,6 +47,7 @@ type Store struct {
 	pending pending
 	changes []change            // of the record being appended
 	rest    partial             // a record that comes in fragments
+	sizes   sizes               // of forks, after the last record
 	implied []redo.ImpliedBlock // of the record being appended
 
 	visible visible
@@ -58,6 +59,7 @@ type pending struct {
 	pages   []pageEntry
 	alone   []aloneEntry
 	changes []changeEntry
+	sizes   []sizeEntry
 	bytes   int64 // of records
 }
 
@@ -77,10 +79,10 @@ type changeEntry struct {
 }
 
 func (p *pending) reset() {
-	p.pages, p.alone, p.changes, p.bytes = p.pages[:0], p.alone[:0], p.changes[:0], 0
+	p.pages, p.alone, p.changes, p.sizes, p.bytes = p.pages[:0], p.alone[:0], p.changes[:0], p.sizes[:0], 0
 }
 
-func (p *pending) keys() int { return len(p.pages) + len(p.alone) + len(p.changes) }
+func (p *pending) keys() int { return len(p.pages) + len(p.alone) + len(p.changes) + len(p.sizes) }
 
 // Open opens the store in dir, which becomes one if it is empty. What was not
 // committed is gone.
@@ -231,7 +233,7 @@ func (s *Store) appendRecord(rec *wal.Record) error {
 		s.changes = appendChanges(s.changes, rec)
 	}
 	s.note(rec, ptr, s.changes)
-	return nil
+	return s.noteSizes(rec, s.changes)
 }
 
 // note adds the keys of a record that lies at ptr.
@@ -311,6 +313,7 @@ func (s *Store) commit(ctx context.Context) error {
 		return err
 	}
 	s.pending.reset()
+	s.sizes.committed()
 	s.log.sealed = s.log.sealed[:0]
 	return nil
 }
@@ -363,6 +366,9 @@ func (s *Store) fillBatch() error {
 		if err := op.Finish(); err != nil {
 			return err
 		}
+	}
+	if err := s.fillSizes(); err != nil {
+		return err
 	}
 	return s.setState()
 }

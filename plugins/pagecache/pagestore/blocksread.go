@@ -1,0 +1,188 @@
+package pagestore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// maxCopies is how many databases in a row can have been made by copying each
+// other's files. What lies behind more is an error.
+const maxCopies = 256
+
+// RelSize is how many blocks a relation's fork has as all records that end at or
+// before lsn have left it, at LSN 0 as of now; it answers the LSN that 0 stands
+// for. A fork that does not exist then is [ErrNotFound]. It does not wait.
+//
+// Sizes are those that recovery makes, as of a standby: what a server extends and
+// never logs is not there. The free space map is as long as its images need.
+// Where the store began without a base backup, relations that were made before
+// it, and not truncated since, have at least so many blocks.
+func (s *Store) RelSize(ctx context.Context, rel wal.RelFileLocator, fork wal.ForkNumber, lsn wal.LSN) (blocks wal.BlockNumber, at wal.LSN, err error) {
+	if err := s.visible.enter(); err != nil {
+		return 0, 0, err
+	}
+	defer s.visible.leave()
+	st, at, err := s.readAt(lsn)
+	if err != nil {
+		return 0, 0, err
+	}
+	n, err := s.committedView(ctx).blocks(makeForkKey(rel, fork), at)
+	if err != nil {
+		return 0, 0, err
+	}
+	if n == noFork {
+		return 0, 0, fmt.Errorf("%w: fork %s of relation %s does not exist as of %s, or no record from %s on told of it", ErrNotFound, fork, rel, at, st.Horizon)
+	}
+	return n, at, nil
+}
+
+// readAt checks that the store can be read as of lsn, and answers what 0 stands
+// for. It is called between enter and leave.
+func (s *Store) readAt(lsn wal.LSN) (State, wal.LSN, error) {
+	st := s.visible.state()
+	switch {
+	case st.SystemID == 0:
+		return st, 0, fmt.Errorf("%w: nothing was received yet", ErrNotReached)
+	case lsn == 0:
+		lsn = st.LastValid
+	case lsn > st.LastValid:
+		return st, 0, fmt.Errorf("%w: WAL was received up to %s on timeline %d, not up to %s", ErrNotReached, st.LastValid, st.Timeline, lsn)
+	}
+	if lsn < st.Horizon {
+		return st, 0, fmt.Errorf("%w: it began at %s, and holds nothing as of %s", ErrBelowHorizon, st.Horizon, lsn)
+	}
+	return st, lsn, nil
+}
+
+// sizeView is where sizes are read: in the index, and for who appends also in
+// what is pending.
+type sizeView struct {
+	store   *Store
+	open    func(*pebble.IterOptions) (*pebble.Iterator, error)
+	pending bool
+}
+
+// committedView is what readers see.
+func (s *Store) committedView(ctx context.Context) sizeView {
+	return sizeView{store: s, open: func(o *pebble.IterOptions) (*pebble.Iterator, error) { return s.ix.db.NewIterWithContext(ctx, o) }}
+}
+
+// appendedView is what was appended.
+func (s *Store) appendedView() sizeView {
+	return sizeView{store: s, open: s.ix.db.NewIter, pending: true}
+}
+
+// blocks is how long the fork is as of lsn.
+func (v sizeView) blocks(k forkKey, lsn wal.LSN) (wal.BlockNumber, error) {
+	for range maxCopies {
+		n, at, err := v.last(k, lsn)
+		if err != nil {
+			return 0, err
+		}
+		d, ok, err := v.database(k.space, at, lsn)
+		switch {
+		case err != nil:
+			return 0, err
+		case !ok:
+			return n, nil
+		case d.kind != databaseCopied:
+			return noFork, nil
+		}
+		// The files are those of another database, as of the record that copied them.
+		k.space, lsn = d.source, d.lsn-1
+	}
+	return 0, tooManyCopies(k.space)
+}
+
+func tooManyCopies(space uint64) error {
+	return fmt.Errorf("database %d in tablespace %d is the first of more than %d that were made by copying each other's files; the page cache follows no more",
+		uint32(space), space>>32, maxCopies)
+}
+
+// last is the last size that was noted at or before lsn, and at which LSN: noFork
+// at 0 where none was.
+func (v sizeView) last(k forkKey, lsn wal.LSN) (wal.BlockNumber, wal.LSN, error) {
+	// What is pending is in Store.sizes, unless its database was changed since.
+	if v.pending && len(v.store.sizes.databases) > 0 {
+		for i := len(v.store.pending.sizes) - 1; i >= 0; i-- {
+			if e := &v.store.pending.sizes[i]; e.fork == k && e.lsn <= lsn {
+				return e.blocks, e.lsn, nil
+			}
+		}
+	}
+	var lower, upper [sizeKeySize]byte
+	k.put(lower[:], 0)
+	k.put(upper[:], after(lsn))
+	it, err := v.open(&pebble.IterOptions{LowerBound: lower[:], UpperBound: upper[:]})
+	if err != nil {
+		return 0, 0, fmt.Errorf("index: %w", err)
+	}
+	defer it.Close() // its errors are those of Error
+	if !it.Last() {
+		if err := it.Error(); err != nil {
+			return 0, 0, fmt.Errorf("index: %w", err)
+		}
+		return noFork, 0, nil
+	}
+	n, err := parseSize(it.Value())
+	return n, keyLSN(it.Key()), err
+}
+
+func parseSize(b []byte) (wal.BlockNumber, error) {
+	if len(b) != sizeValueSize {
+		return 0, fmt.Errorf("%w: a size of %d bytes in the index", ErrDamaged, len(b))
+	}
+	return wal.BlockNumber(le.Uint32(b)), nil
+}
+
+// database is the last change of a database in (low, high], if there is one.
+func (v sizeView) database(space uint64, low, high wal.LSN) (databaseChange, bool, error) {
+	if v.pending {
+		list := v.store.sizes.databases
+		for i := len(list) - 1; i >= 0; i-- {
+			if d := list[i]; d.space == space && d.lsn > low && d.lsn <= high {
+				return d, true, nil
+			}
+		}
+	}
+	rel := forkKey{space: space}.locator()
+	lower, upper := relationKey(rel, after(low)), relationKey(rel, after(high))
+	it, err := v.open(&pebble.IterOptions{LowerBound: lower[:], UpperBound: upper[:]})
+	if err != nil {
+		return databaseChange{}, false, fmt.Errorf("index: %w", err)
+	}
+	defer it.Close() // its errors are those of Error
+	if !it.Last() {
+		if err := it.Error(); err != nil {
+			return databaseChange{}, false, fmt.Errorf("index: %w", err)
+		}
+		return databaseChange{}, false, nil
+	}
+	d, err := v.store.parseDatabase(space, it.Key(), it.Value())
+	return d, err == nil, err
+}
+
+// parseDatabase reads a key of the relation space and its value, and of a copy
+// from the record which files were copied.
+func (s *Store) parseDatabase(space uint64, k, v []byte) (databaseChange, error) {
+	p, err := parsePointer(v)
+	if err != nil {
+		return databaseChange{}, err
+	}
+	if len(v) != relationValueSize {
+		return databaseChange{}, fmt.Errorf("%w: a value of %d bytes in the index", ErrDamaged, len(v))
+	}
+	d := databaseChange{space: space, kind: changeKind(v[pointerSize]), lsn: keyLSN(k)}
+	if d.kind == databaseCopied {
+		var rec wal.Record
+		if err := s.reader.record(p, d.lsn, &rec); err != nil {
+			return databaseChange{}, err
+		}
+		d.source = copySource(&rec)
+	}
+	return d, nil
+}
