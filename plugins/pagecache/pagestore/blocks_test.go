@@ -219,6 +219,48 @@ func checkFilesAt(t *testing.T, s *Store, want files, lsn wal.LSN) {
 			}
 		}
 	}
+	checkLists(t, s, want, lsn)
+}
+
+// checkLists compares the lists of forks and the sizes of databases as of lsn with
+// the model.
+func checkLists(t *testing.T, s *Store, want files, lsn wal.LSN) {
+	t.Helper()
+	keys := slices.SortedFunc(maps.Keys(want), compareForks)
+	list := func(db *wal.OID) (got []RelFork) {
+		at, err := s.EachFork(t.Context(), lsn, db, func(f RelFork) error {
+			got = append(got, f)
+			return nil
+		})
+		if err != nil || at != lsn {
+			t.Fatalf("list as of %s: %s, %v", lsn, at, err)
+		}
+		return got
+	}
+	var all []RelFork
+	for _, k := range keys {
+		all = append(all, RelFork{Rel: k.locator(), Fork: k.fork(), Blocks: want[k]})
+	}
+	if got := list(nil); !slices.Equal(got, all) {
+		t.Fatalf("as of %s there is %v, want %v", lsn, got, all)
+	}
+	for db := wal.OID(4); db < 10; db++ {
+		var ofDB []RelFork
+		bytes := uint64(0)
+		for _, f := range all {
+			if f.Rel.DB == db {
+				ofDB = append(ofDB, f)
+				bytes += uint64(f.Blocks) * wal.BlockSize
+			}
+		}
+		if got := list(&db); !slices.Equal(got, ofDB) {
+			t.Fatalf("as of %s there is %v in database %d, want %v", lsn, got, db, ofDB)
+		}
+		got, at, err := s.DbSize(t.Context(), db, lsn)
+		if ofDB == nil && !errors.Is(err, ErrNotFound) || ofDB != nil && (err != nil || got != bytes || at != lsn) {
+			t.Fatalf("as of %s database %d has %d bytes, %v; want %d", lsn, db, got, err, bytes)
+		}
+	}
 }
 
 // TestSizesModel compares sizes at every record of random WAL with the model,

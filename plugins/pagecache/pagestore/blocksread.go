@@ -78,7 +78,7 @@ func (s *Store) appendedView() sizeView {
 
 // blocks is how long the fork is as of lsn.
 func (v sizeView) blocks(k forkKey, lsn wal.LSN) (wal.BlockNumber, error) {
-	for range maxCopies {
+	for range maxCopies + 1 {
 		n, at, err := v.last(k, lsn)
 		if err != nil {
 			return 0, err
