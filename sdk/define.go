@@ -26,6 +26,8 @@ type Definition struct {
 	applied   bool
 	reader    bool
 	rewinder  bool
+
+	wantsBackup func(config any) bool // nil: the sink takes none
 }
 
 // Option changes a Definition.

@@ -33,6 +33,10 @@
 // commits synchronous transactions on the strength of it. Positions never go
 // back within one Open.
 //
+// Base backup. A new sink may ask for one, of which it gets every file before the
+// WAL that follows from the backup's start on: see [BackupReceiver]. Until it holds
+// all of it durably it is new, and begins again after a crash of anything.
+//
 // Timelines. Where the source is promoted its WAL goes on on a new timeline, from
 // a switch point that may lie before what a sink has written already: it is told
 // by Rewind, answers its position on the new timeline, and goes on from there. A

@@ -30,6 +30,7 @@ type server struct {
 	result  OpenResult
 	failed  error // of Write or Flush: the sink can only be closed
 	reads   reads
+	backup  *backup // the sink gets a base backup before the WAL; nil: no, or not any more
 }
 
 func newServer(d *Definition, log *slog.Logger) (*server, error) {
@@ -76,12 +77,15 @@ func (s *server) Describe(context.Context, *wire.DescribeRequest) (*wire.Describ
 	if s.def.rewinder {
 		r.Capabilities = append(r.Capabilities, wire.CapRewind)
 	}
+	if s.def.wantsBackup != nil {
+		r.Capabilities = append(r.Capabilities, wire.CapBackup)
+	}
 	return r, nil
 }
 
 func (s *server) Validate(_ context.Context, req *wire.ValidateRequest) (*wire.ValidateResponse, error) {
-	_, problems := s.def.validate(req.ConfigJson)
-	return &wire.ValidateResponse{Diagnostics: problems}, nil
+	config, problems := s.def.validate(req.ConfigJson)
+	return &wire.ValidateResponse{Diagnostics: problems, Wishes: s.def.wishes(config)}, nil
 }
 
 func (s *server) Open(ctx context.Context, req *wire.OpenRequest) (*wire.OpenResponse, error) {
@@ -97,11 +101,10 @@ func (s *server) Open(ctx context.Context, req *wire.OpenRequest) (*wire.OpenRes
 		}
 	}
 	sink := s.def.new(config)
-	sys := req.System
+	sys := System{ID: req.System.GetSystemId(), Timeline: wal.TimelineID(req.System.GetTimeline()),
+		SegmentSize: wal.SegmentSize(req.System.GetSegmentSize()), ServerVersion: int(req.System.GetServerVersion())}
 	res, err := sink.Open(ctx, &OpenRequest{
-		Stream: req.Stream, Sink: req.Sink,
-		System: System{ID: sys.GetSystemId(), Timeline: wal.TimelineID(sys.GetTimeline()),
-			SegmentSize: wal.SegmentSize(sys.GetSegmentSize()), ServerVersion: int(sys.GetServerVersion())},
+		Stream: req.Stream, Sink: req.Sink, System: sys,
 		LockWait: time.Duration(req.LockWaitMs) * time.Millisecond,
 		Filtered: req.Filtered,
 		History:  req.HistoryFile,
@@ -112,12 +115,19 @@ func (s *server) Open(ctx context.Context, req *wire.OpenRequest) (*wire.OpenRes
 	if err != nil {
 		return nil, openStatus(err)
 	}
+	if err := s.def.checkWish(sink, res); err != nil {
+		return nil, openStatus(errors.Join(err, sink.Close(ctx)))
+	}
 	s.sink, s.result = sink, res
+	if to, ok := sink.(BackupReceiver); ok && res.WantsBackup {
+		s.backup = &backup{to: to, system: sys, raw: s.def.wal}
+	}
 	s.reads.open(sink)
 	return &wire.OpenResponse{
 		IsNew: res.New, SystemId: res.SystemID, Timeline: uint32(res.Position.Timeline), Lsn: uint64(res.Position.LSN),
 		Subscription: &wire.Subscription{Wal: s.def.wal, Records: s.def.records, RmgrMask: rmgrMask(s.def.rmgrs)},
 		Transport:    s.transport(req.Transports),
+		Wishes:       &wire.Wishes{BaseBackup: res.WantsBackup},
 	}, nil
 }
 
@@ -142,8 +152,8 @@ func rmgrMask(ids []wal.RmgrID) []byte {
 }
 
 // Drain is called after the stream has ended: what was delivered has been
-// flushed by then, or is here. A sink that has failed is only closed: what of it
-// is durable, the next Open finds.
+// flushed by then, or is here. A sink that has failed, or has no whole backup yet,
+// is only closed: what of it is durable, the next Open finds.
 func (s *server) Drain(ctx context.Context, _ *wire.DrainRequest) (*wire.DrainResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +164,7 @@ func (s *server) Drain(ctx context.Context, _ *wire.DrainRequest) (*wire.DrainRe
 	s.sink = nil
 	var lsn wal.LSN
 	err := s.failed
-	if err == nil {
+	if err == nil && s.backup == nil { // of an unfinished backup nothing is kept
 		lsn, err = sink.Flush(ctx)
 	}
 	if closeErr := s.reads.close(ctx); closeErr != nil {

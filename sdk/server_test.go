@@ -343,7 +343,7 @@ func (h host) fault(kind wire.Fault_Kind, text string) {
 	h.t.Helper()
 	for {
 		m := h.recv()
-		if m.GetProgress() != nil {
+		if m.GetProgress() != nil || m.GetBackupDone() != nil {
 			continue
 		}
 		if f := m.GetFault(); f == nil || f.Kind != kind || !strings.Contains(f.Reason, text) {

@@ -133,10 +133,13 @@ func (r *OpenRequest) MustHold(where string) error {
 
 // OpenResult is a sink's answer to Open.
 type OpenResult struct {
-	// New says that the sink holds nothing; the other fields are then not read.
+	// New says that the sink holds nothing; SystemID and Position are then not read.
 	New      bool
 	SystemID uint64       // of the cluster whose WAL is held
 	Position wal.Position // everything before it is held durably
+	// WantsBackup asks for a base backup before the WAL; only with New, of a
+	// [BackupReceiver].
+	WantsBackup bool
 }
 
 // permanentError is an error that a restart does not cure.

@@ -39,8 +39,9 @@ type session struct {
 
 	written, flushed, applied uint64 // LSNs
 	flushNumber, released     uint64
+	chunks                    uint64 // of a backup, taken
 
-	untold   int // blocks that were not reported yet
+	untold   int // blocks, or chunks of a backup, that were not reported yet
 	reported time.Time
 }
 
@@ -61,6 +62,9 @@ func (s *server) Stream(stream wire.Sink_StreamServer) error {
 	start := first.GetStart()
 	if start == nil {
 		return status.Error(codes.InvalidArgument, "the stream does not begin with its start")
+	}
+	if s.backup != nil && start.FromLsn != 0 {
+		return status.Error(codes.FailedPrecondition, "this sink is to begin with a base backup, which this version of walplex does not give: install a newer one, or set the sink to begin without")
 	}
 	ss := &session{s: s, stream: stream, queue: make(chan *wire.HostMessage, queueLimit),
 		batcher: NewBatcher(s.def, wal.LSN(start.FromLsn))}
@@ -107,6 +111,13 @@ func (ss *session) receive(ctx context.Context) error {
 func (ss *session) work(ctx context.Context) error {
 	for m := range ss.queue {
 		switch x := m.Message.(type) {
+		case *wire.HostMessage_Backup:
+			if err := ss.takeBackup(ctx, x.Backup); err != nil {
+				return err
+			}
+			if ss.untold++; !ss.due() {
+				continue
+			}
 		case *wire.HostMessage_Block:
 			if err := ss.write(ctx, x.Block); err != nil {
 				return err
@@ -152,7 +163,33 @@ func (ss *session) work(ctx context.Context) error {
 	return nil
 }
 
+// takeBackup takes a chunk of a base backup. WAL follows the last one, from the
+// backup's start on.
+func (ss *session) takeBackup(ctx context.Context, c *wire.BackupChunk) error {
+	b := ss.s.backup
+	if b == nil {
+		return Permanentf("a base backup comes that this sink did not wish for, or has already")
+	}
+	done, err := b.take(ctx, c)
+	if err != nil {
+		return err
+	}
+	ss.chunks++
+	if !done {
+		return nil
+	}
+	at := b.position()
+	ss.s.backup = nil
+	ss.s.result = OpenResult{SystemID: b.system.ID, Position: at}
+	ss.batcher = NewBatcher(ss.s.def, at.LSN)
+	ss.written, ss.flushed = uint64(at.LSN), uint64(at.LSN)
+	return ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_BackupDone{BackupDone: &wire.BackupDone{Timeline: uint32(at.Timeline), Lsn: uint64(at.LSN)}}})
+}
+
 func (ss *session) write(ctx context.Context, b *wire.Block) error {
+	if ss.s.backup != nil {
+		return Permanentf("WAL comes before the base backup that this sink wished for is whole")
+	}
 	data, err := ss.s.blockBytes(b)
 	if err != nil {
 		return err
@@ -215,12 +252,12 @@ func (ss *session) catchUp() error {
 
 func (ss *session) report() error {
 	ss.untold, ss.reported = 0, time.Now()
-	if a, ok := ss.s.sink.(Applier); ok && ss.s.def.applied {
+	if a, ok := ss.s.sink.(Applier); ok && ss.s.def.applied && ss.s.backup == nil {
 		ss.applied = uint64(a.Applied())
 	}
 	return ss.send(&wire.SinkMessage{Message: &wire.SinkMessage_Progress{Progress: &wire.Progress{
 		WrittenLsn: ss.written, FlushedLsn: ss.flushed, AppliedLsn: ss.applied,
-		FlushNumber: ss.flushNumber, ReleasedBlocks: ss.released,
+		FlushNumber: ss.flushNumber, ReleasedBlocks: ss.released, BackupChunks: ss.chunks,
 	}}})
 }
 

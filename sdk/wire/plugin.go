@@ -28,6 +28,11 @@ const (
 	// MaxMessage bounds one gRPC message on both sides, in bytes.
 	MaxMessage = MaxBlock + 64<<10
 
+	// BackupChunkSize is how much of a file one chunk of a base backup has, in bytes, and
+	// BackupWindow how many chunks may be on the way to a sink.
+	BackupChunkSize = 256 << 10
+	BackupWindow    = 32
+
 	// FlowWindow is the HTTP/2 window of a connection and of a stream, in bytes. It
 	// is fixed, because credits bound what is in flight and a window that adapts
 	// itself would grow past them.
@@ -36,13 +41,14 @@ const (
 
 // Capabilities that a sink can declare.
 const (
-	CapApplied = "applied" // it reports an apply position
-	CapDrain   = "drain"   // it answers Drain
-	CapRead    = "read"    // it gives WAL back
-	CapRewind  = "rewind"  // it follows a switch of timelines
-	CapRecords = "records" // it subscribes to records
-	CapRing    = "ring"    // it reads blocks in the shared ring
-	CapWAL     = "wal"     // it subscribes to raw WAL
+	CapApplied = "applied"     // it reports an apply position
+	CapBackup  = "base_backup" // it can begin with a base backup
+	CapDrain   = "drain"       // it answers Drain
+	CapRead    = "read"        // it gives WAL back
+	CapRewind  = "rewind"      // it follows a switch of timelines
+	CapRecords = "records"     // it subscribes to records
+	CapRing    = "ring"        // it reads blocks in the shared ring
+	CapWAL     = "wal"         // it subscribes to raw WAL
 )
 
 // The transports of blocks.

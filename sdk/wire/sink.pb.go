@@ -123,7 +123,7 @@ func (x Fault_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Fault_Kind.Descriptor instead.
 func (Fault_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{26, 0}
+	return file_sink_proto_rawDescGZIP(), []int{27, 0}
 }
 
 type DescribeRequest struct {
@@ -182,7 +182,8 @@ type DescribeResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Type    string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`       // of the sink, e.g. "segment_file"
 	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"` // of its program, shown to people
-	// Capability strings: "read", "rewind", "drain", "applied"; "ring" reads blocks
+	// Capability strings: "read", "rewind", "drain", "applied"; "base_backup" can begin
+	// with one, and does where it wishes for it at Open; "ring" reads blocks
 	// in the shared ring; "wal" and "records" are what it will subscribe to.
 	Capabilities  []string `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	Schema        *Schema  `protobuf:"bytes,4,opt,name=schema,proto3" json:"schema,omitempty"`
@@ -515,8 +516,11 @@ func (x *ValidateRequest) GetConfigJson() []byte {
 }
 
 type ValidateResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Diagnostics   []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Diagnostics []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// What the sink will wish for with this configuration, when it is new: so that a
+	// stream that cannot give it is refused before it begins.
+	Wishes        *Wishes `protobuf:"bytes,2,opt,name=wishes,proto3" json:"wishes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -554,6 +558,13 @@ func (*ValidateResponse) Descriptor() ([]byte, []int) {
 func (x *ValidateResponse) GetDiagnostics() []*Diagnostic {
 	if x != nil {
 		return x.Diagnostics
+	}
+	return nil
+}
+
+func (x *ValidateResponse) GetWishes() *Wishes {
+	if x != nil {
+		return x.Wishes
 	}
 	return nil
 }
@@ -1088,7 +1099,7 @@ func (x *Subscription) GetRmgrMask() []byte {
 // Wishes are what a sink asks of the host, which alone talks to PostgreSQL.
 type Wishes struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	BaseBackup    bool                   `protobuf:"varint,1,opt,name=base_backup,json=baseBackup,proto3" json:"base_backup,omitempty"`          // stream a base backup before the WAL, when new
+	BaseBackup    bool                   `protobuf:"varint,1,opt,name=base_backup,json=baseBackup,proto3" json:"base_backup,omitempty"`          // stream a base backup before the WAL; only with is_new
 	CatalogLookup bool                   `protobuf:"varint,2,opt,name=catalog_lookup,json=catalogLookup,proto3" json:"catalog_lookup,omitempty"` // a service that names relations
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1305,7 +1316,8 @@ type StreamStart struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Timeline uint32                 `protobuf:"varint,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
 	// Where delivery begins: raw WAL at from_lsn; records with end LSN above
-	// from_lsn, for a new sink those that start at or after it.
+	// from_lsn, for a new sink those that start at or after it. Both fields are 0 for a
+	// sink that gets a base backup first: then its answer, BackupDone, says it.
 	FromLsn       uint64 `protobuf:"varint,2,opt,name=from_lsn,json=fromLsn,proto3" json:"from_lsn,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1668,14 +1680,32 @@ func (x *Heartbeat) GetNumber() uint64 {
 	return 0
 }
 
-// BackupChunk is a piece of a base backup, for a sink that wished for one.
+// BackupChunk is a piece of a base backup, for a sink that wished for one. They come
+// right after the start, before any block, in this order:
+//
+//	the first     start_lsn, timeline, total_bytes, tablespaces; no file
+//	entries       a directory is one chunk; a file one or more, offset by offset, the
+//	              first with offset 0 and, where the file is not empty, data
+//	the last      end_lsn, timeline; no file: all of it was held against the server's
+//	              manifest, which was the last file
+//
+// What came before the last chunk may not be relied on. The sink answers the last one
+// with BackupDone, when it holds the backup durably; it is new until then.
 type BackupChunk struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`      // path in the data directory; empty: the backup is complete
-	Offset        uint64                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"` // bytes
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
-	StartLsn      uint64                 `protobuf:"varint,4,opt,name=start_lsn,json=startLsn,proto3" json:"start_lsn,omitempty"` // of the backup, in the first chunk
-	EndLsn        uint64                 `protobuf:"varint,5,opt,name=end_lsn,json=endLsn,proto3" json:"end_lsn,omitempty"`       // in the last
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path in the data directory, with slashes; a tablespace's files are below
+	// pg_tblspc/OID. Empty in the first and the last chunk.
+	File          string              `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Offset        uint64              `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`                            // of data in the file, bytes
+	Data          []byte              `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`                                 // at most 256 KiB
+	StartLsn      uint64              `protobuf:"varint,4,opt,name=start_lsn,json=startLsn,proto3" json:"start_lsn,omitempty"`        // of the backup, in the first chunk: its checkpoint's redo pointer
+	EndLsn        uint64              `protobuf:"varint,5,opt,name=end_lsn,json=endLsn,proto3" json:"end_lsn,omitempty"`              // in the last: with the WAL up to it the backup is consistent
+	Timeline      uint32              `protobuf:"varint,6,opt,name=timeline,proto3" json:"timeline,omitempty"`                        // of start_lsn or end_lsn
+	Size          uint64              `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`                                // of the file, bytes, in each of its chunks
+	Mode          uint32              `protobuf:"varint,8,opt,name=mode,proto3" json:"mode,omitempty"`                                // permission bits, of a file or directory
+	Directory     bool                `protobuf:"varint,9,opt,name=directory,proto3" json:"directory,omitempty"`                      // file is one
+	TotalBytes    uint64              `protobuf:"varint,10,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"` // in the first chunk: of all files, as the server has estimated; 0 unknown
+	Tablespaces   []*BackupTablespace `protobuf:"bytes,11,rep,name=tablespaces,proto3" json:"tablespaces,omitempty"`                  // in the first chunk
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1745,6 +1775,101 @@ func (x *BackupChunk) GetEndLsn() uint64 {
 	return 0
 }
 
+func (x *BackupChunk) GetTimeline() uint32 {
+	if x != nil {
+		return x.Timeline
+	}
+	return 0
+}
+
+func (x *BackupChunk) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *BackupChunk) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *BackupChunk) GetDirectory() bool {
+	if x != nil {
+		return x.Directory
+	}
+	return false
+}
+
+func (x *BackupChunk) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *BackupChunk) GetTablespaces() []*BackupTablespace {
+	if x != nil {
+		return x.Tablespaces
+	}
+	return nil
+}
+
+// BackupTablespace is a tablespace that a backup has, besides the data directory.
+type BackupTablespace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Oid           uint32                 `protobuf:"varint,1,opt,name=oid,proto3" json:"oid,omitempty"`
+	Location      string                 `protobuf:"bytes,2,opt,name=location,proto3" json:"location,omitempty"` // directory on the server
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupTablespace) Reset() {
+	*x = BackupTablespace{}
+	mi := &file_sink_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupTablespace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupTablespace) ProtoMessage() {}
+
+func (x *BackupTablespace) ProtoReflect() protoreflect.Message {
+	mi := &file_sink_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupTablespace.ProtoReflect.Descriptor instead.
+func (*BackupTablespace) Descriptor() ([]byte, []int) {
+	return file_sink_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *BackupTablespace) GetOid() uint32 {
+	if x != nil {
+		return x.Oid
+	}
+	return 0
+}
+
+func (x *BackupTablespace) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
 type SinkMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -1754,6 +1879,7 @@ type SinkMessage struct {
 	//	*SinkMessage_EpochDone
 	//	*SinkMessage_Heartbeat
 	//	*SinkMessage_Metrics
+	//	*SinkMessage_BackupDone
 	Message       isSinkMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1761,7 +1887,7 @@ type SinkMessage struct {
 
 func (x *SinkMessage) Reset() {
 	*x = SinkMessage{}
-	mi := &file_sink_proto_msgTypes[22]
+	mi := &file_sink_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1899,7 @@ func (x *SinkMessage) String() string {
 func (*SinkMessage) ProtoMessage() {}
 
 func (x *SinkMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[22]
+	mi := &file_sink_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1912,7 @@ func (x *SinkMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkMessage.ProtoReflect.Descriptor instead.
 func (*SinkMessage) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{22}
+	return file_sink_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SinkMessage) GetMessage() isSinkMessage_Message {
@@ -1841,6 +1967,15 @@ func (x *SinkMessage) GetMetrics() *Metrics {
 	return nil
 }
 
+func (x *SinkMessage) GetBackupDone() *BackupDone {
+	if x != nil {
+		if x, ok := x.Message.(*SinkMessage_BackupDone); ok {
+			return x.BackupDone
+		}
+	}
+	return nil
+}
+
 type isSinkMessage_Message interface {
 	isSinkMessage_Message()
 }
@@ -1865,6 +2000,10 @@ type SinkMessage_Metrics struct {
 	Metrics *Metrics `protobuf:"bytes,5,opt,name=metrics,proto3,oneof"`
 }
 
+type SinkMessage_BackupDone struct {
+	BackupDone *BackupDone `protobuf:"bytes,6,opt,name=backup_done,json=backupDone,proto3,oneof"`
+}
+
 func (*SinkMessage_Progress) isSinkMessage_Message() {}
 
 func (*SinkMessage_Fault) isSinkMessage_Message() {}
@@ -1874,6 +2013,8 @@ func (*SinkMessage_EpochDone) isSinkMessage_Message() {}
 func (*SinkMessage_Heartbeat) isSinkMessage_Message() {}
 
 func (*SinkMessage_Metrics) isSinkMessage_Message() {}
+
+func (*SinkMessage_BackupDone) isSinkMessage_Message() {}
 
 // Metrics are numbers of the sink's own, which the host shows beside those that it
 // has of every sink. Each message has all of them; the host takes at most 64.
@@ -1886,7 +2027,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_sink_proto_msgTypes[23]
+	mi := &file_sink_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +2039,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[23]
+	mi := &file_sink_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2052,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{23}
+	return file_sink_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Metrics) GetMetrics() []*Metric {
@@ -1933,7 +2074,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_sink_proto_msgTypes[24]
+	mi := &file_sink_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2086,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[24]
+	mi := &file_sink_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2099,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{24}
+	return file_sink_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Metric) GetName() string {
@@ -2000,13 +2141,16 @@ type Progress struct {
 	// came: credits that the host gets back, and memory that it uses again.
 	ReleasedBlocks uint64 `protobuf:"varint,5,opt,name=released_blocks,json=releasedBlocks,proto3" json:"released_blocks,omitempty"`
 	ReleasedSlot   uint64 `protobuf:"varint,6,opt,name=released_slot,json=releasedSlot,proto3" json:"released_slot,omitempty"` // not used: released_blocks says it
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How many chunks of the base backup it is done with: the host sends only so many
+	// more. It need not be told of each.
+	BackupChunks  uint64 `protobuf:"varint,7,opt,name=backup_chunks,json=backupChunks,proto3" json:"backup_chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_sink_proto_msgTypes[25]
+	mi := &file_sink_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2162,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[25]
+	mi := &file_sink_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2175,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{25}
+	return file_sink_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Progress) GetWrittenLsn() uint64 {
@@ -2076,6 +2220,13 @@ func (x *Progress) GetReleasedSlot() uint64 {
 	return 0
 }
 
+func (x *Progress) GetBackupChunks() uint64 {
+	if x != nil {
+		return x.BackupChunks
+	}
+	return 0
+}
+
 // Fault ends the stream.
 type Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2088,7 +2239,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_sink_proto_msgTypes[26]
+	mi := &file_sink_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2251,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[26]
+	mi := &file_sink_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2264,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{26}
+	return file_sink_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Fault) GetKind() Fault_Kind {
@@ -2137,6 +2288,61 @@ func (x *Fault) GetLsn() uint64 {
 	return 0
 }
 
+// BackupDone says that the sink holds the backup durably, and answers its position:
+// the backup's start; of a sink of raw WAL the start of that segment. Delivery goes
+// on from there.
+type BackupDone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timeline      uint32                 `protobuf:"varint,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
+	Lsn           uint64                 `protobuf:"varint,2,opt,name=lsn,proto3" json:"lsn,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupDone) Reset() {
+	*x = BackupDone{}
+	mi := &file_sink_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupDone) ProtoMessage() {}
+
+func (x *BackupDone) ProtoReflect() protoreflect.Message {
+	mi := &file_sink_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupDone.ProtoReflect.Descriptor instead.
+func (*BackupDone) Descriptor() ([]byte, []int) {
+	return file_sink_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *BackupDone) GetTimeline() uint32 {
+	if x != nil {
+		return x.Timeline
+	}
+	return 0
+}
+
+func (x *BackupDone) GetLsn() uint64 {
+	if x != nil {
+		return x.Lsn
+	}
+	return 0
+}
+
 type EpochDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Timeline      uint32                 `protobuf:"varint,1,opt,name=timeline,proto3" json:"timeline,omitempty"`
@@ -2147,7 +2353,7 @@ type EpochDone struct {
 
 func (x *EpochDone) Reset() {
 	*x = EpochDone{}
-	mi := &file_sink_proto_msgTypes[27]
+	mi := &file_sink_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2365,7 @@ func (x *EpochDone) String() string {
 func (*EpochDone) ProtoMessage() {}
 
 func (x *EpochDone) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[27]
+	mi := &file_sink_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2378,7 @@ func (x *EpochDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochDone.ProtoReflect.Descriptor instead.
 func (*EpochDone) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{27}
+	return file_sink_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EpochDone) GetTimeline() uint32 {
@@ -2199,7 +2405,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_sink_proto_msgTypes[28]
+	mi := &file_sink_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2417,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[28]
+	mi := &file_sink_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2430,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{28}
+	return file_sink_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DrainRequest) GetStopLsn() uint64 {
@@ -2251,7 +2457,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_sink_proto_msgTypes[29]
+	mi := &file_sink_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2469,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[29]
+	mi := &file_sink_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2482,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{29}
+	return file_sink_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DrainResponse) GetTimeline() uint32 {
@@ -2304,7 +2510,7 @@ type ReadRequest struct {
 
 func (x *ReadRequest) Reset() {
 	*x = ReadRequest{}
-	mi := &file_sink_proto_msgTypes[30]
+	mi := &file_sink_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2522,7 @@ func (x *ReadRequest) String() string {
 func (*ReadRequest) ProtoMessage() {}
 
 func (x *ReadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[30]
+	mi := &file_sink_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2535,7 @@ func (x *ReadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRequest.ProtoReflect.Descriptor instead.
 func (*ReadRequest) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{30}
+	return file_sink_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReadRequest) GetTimeline() uint32 {
@@ -2364,7 +2570,7 @@ type ReadResponse struct {
 
 func (x *ReadResponse) Reset() {
 	*x = ReadResponse{}
-	mi := &file_sink_proto_msgTypes[31]
+	mi := &file_sink_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +2582,7 @@ func (x *ReadResponse) String() string {
 func (*ReadResponse) ProtoMessage() {}
 
 func (x *ReadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sink_proto_msgTypes[31]
+	mi := &file_sink_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +2595,7 @@ func (x *ReadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadResponse.ProtoReflect.Descriptor instead.
 func (*ReadResponse) Descriptor() ([]byte, []int) {
-	return file_sink_proto_rawDescGZIP(), []int{31}
+	return file_sink_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadResponse) GetTimeline() uint32 {
@@ -2448,9 +2654,10 @@ const file_sink_proto_rawDesc = "" +
 	"\vdescription\x18\x05 \x01(\tR\vdescription\"2\n" +
 	"\x0fValidateRequest\x12\x1f\n" +
 	"\vconfig_json\x18\x01 \x01(\fR\n" +
-	"configJson\"Q\n" +
+	"configJson\"\x82\x01\n" +
 	"\x10ValidateResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.walplex.sink.v1.DiagnosticR\vdiagnostics\"\xd3\x01\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.walplex.sink.v1.DiagnosticR\vdiagnostics\x12/\n" +
+	"\x06wishes\x18\x02 \x01(\v2\x17.walplex.sink.v1.WishesR\x06wishes\"\xd3\x01\n" +
 	"\n" +
 	"Diagnostic\x12@\n" +
 	"\bseverity\x18\x01 \x01(\x0e2$.walplex.sink.v1.Diagnostic.SeverityR\bseverity\x12\x18\n" +
@@ -2541,20 +2748,33 @@ const file_sink_proto_rawDesc = "" +
 	"\btimeline\x18\x01 \x01(\rR\btimeline\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"#\n" +
 	"\tHeartbeat\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"\x83\x01\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\xcb\x02\n" +
 	"\vBackupChunk\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1b\n" +
 	"\tstart_lsn\x18\x04 \x01(\x04R\bstartLsn\x12\x17\n" +
-	"\aend_lsn\x18\x05 \x01(\x04R\x06endLsn\"\xb0\x02\n" +
+	"\aend_lsn\x18\x05 \x01(\x04R\x06endLsn\x12\x1a\n" +
+	"\btimeline\x18\x06 \x01(\rR\btimeline\x12\x12\n" +
+	"\x04size\x18\a \x01(\x04R\x04size\x12\x12\n" +
+	"\x04mode\x18\b \x01(\rR\x04mode\x12\x1c\n" +
+	"\tdirectory\x18\t \x01(\bR\tdirectory\x12\x1f\n" +
+	"\vtotal_bytes\x18\n" +
+	" \x01(\x04R\n" +
+	"totalBytes\x12C\n" +
+	"\vtablespaces\x18\v \x03(\v2!.walplex.sink.v1.BackupTablespaceR\vtablespaces\"@\n" +
+	"\x10BackupTablespace\x12\x10\n" +
+	"\x03oid\x18\x01 \x01(\rR\x03oid\x12\x1a\n" +
+	"\blocation\x18\x02 \x01(\tR\blocation\"\xf0\x02\n" +
 	"\vSinkMessage\x127\n" +
 	"\bprogress\x18\x01 \x01(\v2\x19.walplex.sink.v1.ProgressH\x00R\bprogress\x12.\n" +
 	"\x05fault\x18\x02 \x01(\v2\x16.walplex.sink.v1.FaultH\x00R\x05fault\x12;\n" +
 	"\n" +
 	"epoch_done\x18\x03 \x01(\v2\x1a.walplex.sink.v1.EpochDoneH\x00R\tepochDone\x12:\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x1a.walplex.sink.v1.HeartbeatH\x00R\theartbeat\x124\n" +
-	"\ametrics\x18\x05 \x01(\v2\x18.walplex.sink.v1.MetricsH\x00R\ametricsB\t\n" +
+	"\ametrics\x18\x05 \x01(\v2\x18.walplex.sink.v1.MetricsH\x00R\ametrics\x12>\n" +
+	"\vbackup_done\x18\x06 \x01(\v2\x1b.walplex.sink.v1.BackupDoneH\x00R\n" +
+	"backupDoneB\t\n" +
 	"\amessage\"<\n" +
 	"\aMetrics\x121\n" +
 	"\ametrics\x18\x01 \x03(\v2\x17.walplex.sink.v1.MetricR\ametrics\"`\n" +
@@ -2562,7 +2782,7 @@ const file_sink_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04help\x18\x02 \x01(\tR\x04help\x12\x18\n" +
 	"\acounter\x18\x03 \x01(\bR\acounter\x12\x14\n" +
-	"\x05value\x18\x04 \x01(\x01R\x05value\"\xde\x01\n" +
+	"\x05value\x18\x04 \x01(\x01R\x05value\"\x83\x02\n" +
 	"\bProgress\x12\x1f\n" +
 	"\vwritten_lsn\x18\x01 \x01(\x04R\n" +
 	"writtenLsn\x12\x1f\n" +
@@ -2572,14 +2792,19 @@ const file_sink_proto_rawDesc = "" +
 	"appliedLsn\x12!\n" +
 	"\fflush_number\x18\x04 \x01(\x04R\vflushNumber\x12'\n" +
 	"\x0freleased_blocks\x18\x05 \x01(\x04R\x0ereleasedBlocks\x12#\n" +
-	"\rreleased_slot\x18\x06 \x01(\x04R\freleasedSlot\"\x88\x01\n" +
+	"\rreleased_slot\x18\x06 \x01(\x04R\freleasedSlot\x12#\n" +
+	"\rbackup_chunks\x18\a \x01(\x04R\fbackupChunks\"\x88\x01\n" +
 	"\x05Fault\x12/\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1b.walplex.sink.v1.Fault.KindR\x04kind\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x10\n" +
 	"\x03lsn\x18\x03 \x01(\x04R\x03lsn\"$\n" +
 	"\x04Kind\x12\r\n" +
 	"\tRETRYABLE\x10\x00\x12\r\n" +
-	"\tPERMANENT\x10\x01\"9\n" +
+	"\tPERMANENT\x10\x01\":\n" +
+	"\n" +
+	"BackupDone\x12\x1a\n" +
+	"\btimeline\x18\x01 \x01(\rR\btimeline\x12\x10\n" +
+	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"9\n" +
 	"\tEpochDone\x12\x1a\n" +
 	"\btimeline\x18\x01 \x01(\rR\btimeline\x12\x10\n" +
 	"\x03lsn\x18\x02 \x01(\x04R\x03lsn\"J\n" +
@@ -2620,7 +2845,7 @@ func file_sink_proto_rawDescGZIP() []byte {
 }
 
 var file_sink_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sink_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_sink_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_sink_proto_goTypes = []any{
 	(Diagnostic_Severity)(0), // 0: walplex.sink.v1.Diagnostic.Severity
 	(Fault_Kind)(0),          // 1: walplex.sink.v1.Fault.Kind
@@ -2646,16 +2871,18 @@ var file_sink_proto_goTypes = []any{
 	(*RetainFrom)(nil),       // 21: walplex.sink.v1.RetainFrom
 	(*Heartbeat)(nil),        // 22: walplex.sink.v1.Heartbeat
 	(*BackupChunk)(nil),      // 23: walplex.sink.v1.BackupChunk
-	(*SinkMessage)(nil),      // 24: walplex.sink.v1.SinkMessage
-	(*Metrics)(nil),          // 25: walplex.sink.v1.Metrics
-	(*Metric)(nil),           // 26: walplex.sink.v1.Metric
-	(*Progress)(nil),         // 27: walplex.sink.v1.Progress
-	(*Fault)(nil),            // 28: walplex.sink.v1.Fault
-	(*EpochDone)(nil),        // 29: walplex.sink.v1.EpochDone
-	(*DrainRequest)(nil),     // 30: walplex.sink.v1.DrainRequest
-	(*DrainResponse)(nil),    // 31: walplex.sink.v1.DrainResponse
-	(*ReadRequest)(nil),      // 32: walplex.sink.v1.ReadRequest
-	(*ReadResponse)(nil),     // 33: walplex.sink.v1.ReadResponse
+	(*BackupTablespace)(nil), // 24: walplex.sink.v1.BackupTablespace
+	(*SinkMessage)(nil),      // 25: walplex.sink.v1.SinkMessage
+	(*Metrics)(nil),          // 26: walplex.sink.v1.Metrics
+	(*Metric)(nil),           // 27: walplex.sink.v1.Metric
+	(*Progress)(nil),         // 28: walplex.sink.v1.Progress
+	(*Fault)(nil),            // 29: walplex.sink.v1.Fault
+	(*BackupDone)(nil),       // 30: walplex.sink.v1.BackupDone
+	(*EpochDone)(nil),        // 31: walplex.sink.v1.EpochDone
+	(*DrainRequest)(nil),     // 32: walplex.sink.v1.DrainRequest
+	(*DrainResponse)(nil),    // 33: walplex.sink.v1.DrainResponse
+	(*ReadRequest)(nil),      // 34: walplex.sink.v1.ReadRequest
+	(*ReadResponse)(nil),     // 35: walplex.sink.v1.ReadResponse
 }
 var file_sink_proto_depIdxs = []int32{
 	4,  // 0: walplex.sink.v1.DescribeResponse.schema:type_name -> walplex.sink.v1.Schema
@@ -2663,42 +2890,45 @@ var file_sink_proto_depIdxs = []int32{
 	6,  // 2: walplex.sink.v1.Schema.blocks:type_name -> walplex.sink.v1.NestedBlock
 	4,  // 3: walplex.sink.v1.NestedBlock.schema:type_name -> walplex.sink.v1.Schema
 	9,  // 4: walplex.sink.v1.ValidateResponse.diagnostics:type_name -> walplex.sink.v1.Diagnostic
-	0,  // 5: walplex.sink.v1.Diagnostic.severity:type_name -> walplex.sink.v1.Diagnostic.Severity
-	10, // 6: walplex.sink.v1.Diagnostic.path:type_name -> walplex.sink.v1.PathStep
-	11, // 7: walplex.sink.v1.OpenRequest.system:type_name -> walplex.sink.v1.System
-	14, // 8: walplex.sink.v1.OpenResponse.subscription:type_name -> walplex.sink.v1.Subscription
-	15, // 9: walplex.sink.v1.OpenResponse.wishes:type_name -> walplex.sink.v1.Wishes
-	17, // 10: walplex.sink.v1.HostMessage.start:type_name -> walplex.sink.v1.StreamStart
-	18, // 11: walplex.sink.v1.HostMessage.block:type_name -> walplex.sink.v1.Block
-	19, // 12: walplex.sink.v1.HostMessage.flush:type_name -> walplex.sink.v1.FlushRequest
-	20, // 13: walplex.sink.v1.HostMessage.epoch:type_name -> walplex.sink.v1.Epoch
-	21, // 14: walplex.sink.v1.HostMessage.retain_from:type_name -> walplex.sink.v1.RetainFrom
-	22, // 15: walplex.sink.v1.HostMessage.heartbeat:type_name -> walplex.sink.v1.Heartbeat
-	23, // 16: walplex.sink.v1.HostMessage.backup:type_name -> walplex.sink.v1.BackupChunk
-	27, // 17: walplex.sink.v1.SinkMessage.progress:type_name -> walplex.sink.v1.Progress
-	28, // 18: walplex.sink.v1.SinkMessage.fault:type_name -> walplex.sink.v1.Fault
-	29, // 19: walplex.sink.v1.SinkMessage.epoch_done:type_name -> walplex.sink.v1.EpochDone
-	22, // 20: walplex.sink.v1.SinkMessage.heartbeat:type_name -> walplex.sink.v1.Heartbeat
-	25, // 21: walplex.sink.v1.SinkMessage.metrics:type_name -> walplex.sink.v1.Metrics
-	26, // 22: walplex.sink.v1.Metrics.metrics:type_name -> walplex.sink.v1.Metric
-	1,  // 23: walplex.sink.v1.Fault.kind:type_name -> walplex.sink.v1.Fault.Kind
-	2,  // 24: walplex.sink.v1.Sink.Describe:input_type -> walplex.sink.v1.DescribeRequest
-	7,  // 25: walplex.sink.v1.Sink.Validate:input_type -> walplex.sink.v1.ValidateRequest
-	12, // 26: walplex.sink.v1.Sink.Open:input_type -> walplex.sink.v1.OpenRequest
-	16, // 27: walplex.sink.v1.Sink.Stream:input_type -> walplex.sink.v1.HostMessage
-	30, // 28: walplex.sink.v1.Sink.Drain:input_type -> walplex.sink.v1.DrainRequest
-	32, // 29: walplex.sink.v1.Sink.Read:input_type -> walplex.sink.v1.ReadRequest
-	3,  // 30: walplex.sink.v1.Sink.Describe:output_type -> walplex.sink.v1.DescribeResponse
-	8,  // 31: walplex.sink.v1.Sink.Validate:output_type -> walplex.sink.v1.ValidateResponse
-	13, // 32: walplex.sink.v1.Sink.Open:output_type -> walplex.sink.v1.OpenResponse
-	24, // 33: walplex.sink.v1.Sink.Stream:output_type -> walplex.sink.v1.SinkMessage
-	31, // 34: walplex.sink.v1.Sink.Drain:output_type -> walplex.sink.v1.DrainResponse
-	33, // 35: walplex.sink.v1.Sink.Read:output_type -> walplex.sink.v1.ReadResponse
-	30, // [30:36] is the sub-list for method output_type
-	24, // [24:30] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	15, // 5: walplex.sink.v1.ValidateResponse.wishes:type_name -> walplex.sink.v1.Wishes
+	0,  // 6: walplex.sink.v1.Diagnostic.severity:type_name -> walplex.sink.v1.Diagnostic.Severity
+	10, // 7: walplex.sink.v1.Diagnostic.path:type_name -> walplex.sink.v1.PathStep
+	11, // 8: walplex.sink.v1.OpenRequest.system:type_name -> walplex.sink.v1.System
+	14, // 9: walplex.sink.v1.OpenResponse.subscription:type_name -> walplex.sink.v1.Subscription
+	15, // 10: walplex.sink.v1.OpenResponse.wishes:type_name -> walplex.sink.v1.Wishes
+	17, // 11: walplex.sink.v1.HostMessage.start:type_name -> walplex.sink.v1.StreamStart
+	18, // 12: walplex.sink.v1.HostMessage.block:type_name -> walplex.sink.v1.Block
+	19, // 13: walplex.sink.v1.HostMessage.flush:type_name -> walplex.sink.v1.FlushRequest
+	20, // 14: walplex.sink.v1.HostMessage.epoch:type_name -> walplex.sink.v1.Epoch
+	21, // 15: walplex.sink.v1.HostMessage.retain_from:type_name -> walplex.sink.v1.RetainFrom
+	22, // 16: walplex.sink.v1.HostMessage.heartbeat:type_name -> walplex.sink.v1.Heartbeat
+	23, // 17: walplex.sink.v1.HostMessage.backup:type_name -> walplex.sink.v1.BackupChunk
+	24, // 18: walplex.sink.v1.BackupChunk.tablespaces:type_name -> walplex.sink.v1.BackupTablespace
+	28, // 19: walplex.sink.v1.SinkMessage.progress:type_name -> walplex.sink.v1.Progress
+	29, // 20: walplex.sink.v1.SinkMessage.fault:type_name -> walplex.sink.v1.Fault
+	31, // 21: walplex.sink.v1.SinkMessage.epoch_done:type_name -> walplex.sink.v1.EpochDone
+	22, // 22: walplex.sink.v1.SinkMessage.heartbeat:type_name -> walplex.sink.v1.Heartbeat
+	26, // 23: walplex.sink.v1.SinkMessage.metrics:type_name -> walplex.sink.v1.Metrics
+	30, // 24: walplex.sink.v1.SinkMessage.backup_done:type_name -> walplex.sink.v1.BackupDone
+	27, // 25: walplex.sink.v1.Metrics.metrics:type_name -> walplex.sink.v1.Metric
+	1,  // 26: walplex.sink.v1.Fault.kind:type_name -> walplex.sink.v1.Fault.Kind
+	2,  // 27: walplex.sink.v1.Sink.Describe:input_type -> walplex.sink.v1.DescribeRequest
+	7,  // 28: walplex.sink.v1.Sink.Validate:input_type -> walplex.sink.v1.ValidateRequest
+	12, // 29: walplex.sink.v1.Sink.Open:input_type -> walplex.sink.v1.OpenRequest
+	16, // 30: walplex.sink.v1.Sink.Stream:input_type -> walplex.sink.v1.HostMessage
+	32, // 31: walplex.sink.v1.Sink.Drain:input_type -> walplex.sink.v1.DrainRequest
+	34, // 32: walplex.sink.v1.Sink.Read:input_type -> walplex.sink.v1.ReadRequest
+	3,  // 33: walplex.sink.v1.Sink.Describe:output_type -> walplex.sink.v1.DescribeResponse
+	8,  // 34: walplex.sink.v1.Sink.Validate:output_type -> walplex.sink.v1.ValidateResponse
+	13, // 35: walplex.sink.v1.Sink.Open:output_type -> walplex.sink.v1.OpenResponse
+	25, // 36: walplex.sink.v1.Sink.Stream:output_type -> walplex.sink.v1.SinkMessage
+	33, // 37: walplex.sink.v1.Sink.Drain:output_type -> walplex.sink.v1.DrainResponse
+	35, // 38: walplex.sink.v1.Sink.Read:output_type -> walplex.sink.v1.ReadResponse
+	33, // [33:39] is the sub-list for method output_type
+	27, // [27:33] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_sink_proto_init() }
@@ -2720,12 +2950,13 @@ func file_sink_proto_init() {
 		(*HostMessage_Heartbeat)(nil),
 		(*HostMessage_Backup)(nil),
 	}
-	file_sink_proto_msgTypes[22].OneofWrappers = []any{
+	file_sink_proto_msgTypes[23].OneofWrappers = []any{
 		(*SinkMessage_Progress)(nil),
 		(*SinkMessage_Fault)(nil),
 		(*SinkMessage_EpochDone)(nil),
 		(*SinkMessage_Heartbeat)(nil),
 		(*SinkMessage_Metrics)(nil),
+		(*SinkMessage_BackupDone)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2733,7 +2964,7 @@ func file_sink_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sink_proto_rawDesc), len(file_sink_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
