@@ -22,10 +22,11 @@ const maxCopies = 256
 // Where the store began without a base backup, relations that were made before
 // it, and not truncated since, have at least so many blocks.
 func (s *Store) RelSize(ctx context.Context, rel wal.RelFileLocator, fork wal.ForkNumber, lsn wal.LSN) (blocks wal.BlockNumber, at wal.LSN, err error) {
-	if err := s.visible.enter(); err != nil {
+	gen, err := s.visible.enter()
+	if err != nil {
 		return 0, 0, err
 	}
-	defer s.visible.leave()
+	defer s.visible.leave(gen)
 	st, at, err := s.readAt(lsn)
 	if err != nil {
 		return 0, 0, err
@@ -38,24 +39,6 @@ func (s *Store) RelSize(ctx context.Context, rel wal.RelFileLocator, fork wal.Fo
 		return 0, 0, fmt.Errorf("%w: fork %s of relation %s does not exist as of %s, or no record from %s on told of it", ErrNotFound, fork, rel, at, st.Horizon)
 	}
 	return n, at, nil
-}
-
-// readAt checks that the store can be read as of lsn, and answers what 0 stands
-// for. It is called between enter and leave.
-func (s *Store) readAt(lsn wal.LSN) (State, wal.LSN, error) {
-	st := s.visible.state()
-	switch {
-	case st.SystemID == 0:
-		return st, 0, fmt.Errorf("%w: nothing was received yet", ErrNotReached)
-	case lsn == 0:
-		lsn = st.LastValid
-	case lsn > st.LastValid:
-		return st, 0, fmt.Errorf("%w: WAL was received up to %s on timeline %d, not up to %s", ErrNotReached, st.LastValid, st.Timeline, lsn)
-	}
-	if lsn < st.Horizon {
-		return st, 0, fmt.Errorf("%w: it began at %s, and holds nothing as of %s", ErrBelowHorizon, st.Horizon, lsn)
-	}
-	return st, lsn, nil
 }
 
 // sizeView is where sizes are read: in the index, and for who appends also in
@@ -162,27 +145,15 @@ func (v sizeView) database(space uint64, low, high wal.LSN) (databaseChange, boo
 		}
 		return databaseChange{}, false, nil
 	}
-	d, err := v.store.parseDatabase(space, it.Key(), it.Value())
+	d, err := parseDatabase(space, it.Key(), it.Value())
 	return d, err == nil, err
 }
 
-// parseDatabase reads a key of the relation space and its value, and of a copy
-// from the record which files were copied.
-func (s *Store) parseDatabase(space uint64, k, v []byte) (databaseChange, error) {
-	p, err := parsePointer(v)
-	if err != nil {
-		return databaseChange{}, err
-	}
+// parseDatabase reads a key of the relation space and its value.
+func parseDatabase(space uint64, k, v []byte) (databaseChange, error) {
 	if len(v) != relationValueSize {
 		return databaseChange{}, fmt.Errorf("%w: a value of %d bytes in the index", ErrDamaged, len(v))
 	}
-	d := databaseChange{space: space, kind: changeKind(v[pointerSize]), lsn: keyLSN(k)}
-	if d.kind == databaseCopied {
-		var rec wal.Record
-		if err := s.reader.record(p, d.lsn, &rec); err != nil {
-			return databaseChange{}, err
-		}
-		d.source = copySource(&rec)
-	}
-	return d, nil
+	c := parseChange(forkKey{space: space}.locator(), v[pointerSize:])
+	return databaseChange{space: space, kind: c.kind, lsn: keyLSN(k), source: makeSpace(c.from.spc, c.from.db)}, nil
 }

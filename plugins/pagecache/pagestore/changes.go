@@ -9,20 +9,25 @@ type change struct {
 	kind  changeKind
 	forks uint8           // bit 1<<fork for each fork concerned
 	block wal.BlockNumber // of a truncation: blocks of the main fork that stay
+	from  database        // of a copy: what was copied
+}
+
+// database is a database's directory in a tablespace.
+type database struct {
+	spc, db wal.OID
 }
 
 type changeKind uint8
 
 // Kinds of change; they are on disk.
 const (
-	relationCreated  changeKind = 1
-	relationCut      changeKind = 2
-	relationDropped  changeKind = 3
-	databaseCreated  changeKind = 4 // its pages follow in the WAL
-	databaseCopied   changeKind = 5 // its files were copied, and are not in the WAL
-	databaseDropped  changeKind = 6
-	allForks                    = 1<<wal.MainFork | 1<<wal.FSMFork | 1<<wal.VisibilityMapFork | 1<<wal.InitFork
-	changeValueExtra            = relationValueSize - pointerSize
+	relationCreated changeKind = 1
+	relationCut     changeKind = 2
+	relationDropped changeKind = 3
+	databaseCreated changeKind = 4 // its pages follow in the WAL
+	databaseCopied  changeKind = 5 // its files were copied, and are not in the WAL
+	databaseDropped changeKind = 6
+	allForks                   = 1<<wal.MainFork | 1<<wal.FSMFork | 1<<wal.VisibilityMapFork | 1<<wal.InitFork
 )
 
 // Operations of Storage (catalog/storage_xlog.h) and the bits of a truncation's
@@ -45,6 +50,29 @@ const (
 )
 
 const infoMask = 0xF0 // ~XLR_INFO_MASK
+
+// put writes kind8 forks8 block32 spc32. A copy has the database that was copied
+// in block and spc.
+func (c *change) put(b []byte) {
+	b[0], b[1] = byte(c.kind), c.forks
+	block := uint32(c.block)
+	if c.kind == databaseCopied {
+		block = uint32(c.from.db)
+	}
+	le.PutUint32(b[2:], block)
+	le.PutUint32(b[6:], uint32(c.from.spc))
+}
+
+// parseChange reads what put wrote.
+func parseChange(rel wal.RelFileLocator, b []byte) change {
+	c := change{rel: rel, kind: changeKind(b[0]), forks: b[1]}
+	if c.kind == databaseCopied {
+		c.from = database{db: wal.OID(le.Uint32(b[2:])), spc: wal.OID(le.Uint32(b[6:]))}
+	} else {
+		c.block = wal.BlockNumber(le.Uint32(b[2:]))
+	}
+	return c
+}
 
 // appendChanges appends what a record of Storage or Database does. Main data
 // that is too short says nothing.
@@ -86,7 +114,12 @@ func appendDatabase(dst []change, op uint8, v wal.Version, main []byte) []change
 	made := change{rel: wal.RelFileLocator{Spc: wal.OID(second), DB: db}, forks: allForks}
 	switch {
 	case op == dbaseCreateFileCopy:
+		// xl_dbase_create_file_copy_rec (xl_dbase_create_rec before PG15): db_id,
+		// tablespace_id, src_db_id, src_tablespace_id
 		made.kind = databaseCopied
+		if len(main) >= 16 {
+			made.from = database{db: wal.OID(le.Uint32(main[8:])), spc: wal.OID(le.Uint32(main[12:]))}
+		}
 	case op == dbaseCreateWALLog && v >= wal.PG15:
 		made.kind = databaseCreated
 	case op == dbaseDrop && v >= wal.PG15, op == dbaseDrop14 && v < wal.PG15:

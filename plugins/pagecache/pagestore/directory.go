@@ -19,11 +19,12 @@ const (
 	formatName = "page_cache.format"
 	lockName   = "page_cache.lock"
 	valuesName = "values"
+	imagesName = "images"
 	indexName  = "index"
 )
 
 // Format is the number of the directory's format.
-const Format = 1
+const Format = 2
 
 // lockPoll is how often a held lock is tried again.
 const lockPoll = 50 * time.Millisecond

@@ -20,7 +20,8 @@
 //	page_cache.format   the format's number, as text: read before anything else
 //	page_cache.lock     locked while a process has the store open
 //	values/0000000001   the log of values: records, appended once each, in WAL order
-//	index/              a pebble store: keys that point into the log, and the state
+//	images/0000000001   the log of images: pages, of the base backup or made by redo
+//	index/              a pebble store: keys that point into the logs, and the state
 //
 // # Values
 //
@@ -46,13 +47,29 @@
 // completed are in nobody's way. The major is PostgreSQL's. Each crc is the
 // CRC-32C of what precedes it in the header and, in an entry, of its bytes.
 //
+// # Images
+//
+// The log of images has files and entries of the same form, numbered on their
+// own, with entries of kind 3, whose start is the LSN of the key that leads to it,
+// and whose end is 0. An entry's bytes, little-endian:
+//
+//	 0       4       8       12      16     18     20   21       24
+//	+-------+-------+-------+-------+------+------+----+--------+------------
+//	|table- |data-  |rela-  |block  |hole  |hole  |fork|0       | the page
+//	|space  |base   |tion   |       |offset|length|    |        | but the hole
+//	+-------+-------+-------+-------+------+------+----+--------+------------
+//
+// The hole is what lies between pd_lower and pd_upper, where that is all zero, or
+// of length 0.
+//
 // # Keys
 //
 // Numbers in keys are big-endian, so that they sort; in values little-endian.
 //
 //	's'                                       → the state, see below
-//	'p' spc32 db32 rel32 fork8 block32 end64  → pointer: a version of a page
-//	'r' spc32 db32 rel32 end64                → pointer kind8 forks8 block32: a
+//	'i'                                       → what is durable of the images, see below
+//	'p' spc32 db32 rel32 fork8 block32 end64  → pointer [pointer]: a version of a page
+//	'r' spc32 db32 rel32 end64                → pointer kind8 forks8 block32 spc32: a
 //	                                            relation was made, truncated, dropped;
 //	                                            rel 0 is the whole database
 //	'z' spc32 db32 rel32 fork8 end64          → blocks32: how long a fork is from a
@@ -71,11 +88,16 @@
 //
 //	0x01 redo initialises it, 0x02 redo restores it from an image; else its former
 //	content is needed; 0x04 the record is in fragments; 0x08 the record does not
-//	reference the page (a visibility map)
+//	reference the page (a visibility map); 0x10 a second pointer follows, without
+//	flags and block id: to the image of the page as it is after the record; 0x20
+//	there is no record: with 0x10, it was collected or the page is of the base
+//	backup, else the page was changed by records that were collected, and what it
+//	was is not known
 //
 // A kind is 1 relation made, 2 truncated to block blocks, 3 dropped; 4 database
 // made, 5 made by copying files, 6 dropped. Bit 1<<fork of forks is set for each
-// fork concerned.
+// fork concerned. Of kind 5, block is the database that was copied, and spc its
+// tablespace; else spc is 0.
 //
 // A fork's size is written with each record that changes it: a reference to a
 // block beyond its end, which redo extends it to, a truncation, and what makes or
@@ -83,25 +105,48 @@
 // forks: its last key of the relation space ends all sizes before it, and where
 // its files were copied, leads to those of the other database.
 //
-// The state, 80 bytes: system identifier u64, timeline u32, wal_segment_size
+// The state, 88 bytes: system identifier u64, timeline u32, wal_segment_size
 // u32, horizon u64, position u64, end of the last record u64, last-valid LSN u64,
 // log file u32, 0 u32, length of that file u64, its first start LSN u64, its last
-// end LSN u64.
+// end LSN u64, start of the base backup u64 (0: the store began without one).
+//
+// What is durable of the images, 32 bytes: log file u32, 0 u32, length of that file
+// u64, horizon u64 of what was collected (0: nothing was), LSN u64 up to which no
+// key needs the log of values.
+//
+// SLRU pages and relation maps are pages of pseudo relations, in tablespace 0,
+// which no relation has.
+//
+// # Base backup
+//
+// A store can begin with a base backup. Its pages lie in the log of images, under
+// keys whose end is the LSN at which the backup began, with flags 0x30; pages that
+// are all zero have no key. They were copied while the server changed them: the
+// horizon is where the backup ended. Between the two, a record that a page has
+// already, by pd_lsn, is passed over; but all that changes a visibility map is done
+// again, since not all of it sets the LSN of its page.
+//
+// Such a store is complete: a page that no record touched is all zero if the
+// relation has it, and of a page without a base, it was all zero before. Until the
+// import ends there is no state, and a store without one is emptied when it is
+// opened.
 //
 // # Reads
 //
 // A page's keys are read from the last one at or before the LSN back to its base:
-// an image that redo restores, or a record that initialises the page. What the
+// an image that redo restores, a record that initialises the page, or an image in
+// the log of images. What the
 // relation went through since then is in its own keys. Where it was made, or had
 // lost the page to a truncation or a drop, the page began as zero bytes there; the
 // maps' pages count as made with the main fork. A truncation that leaves a page of
 // the visibility map in part is one more record that changes it; a free space map
-// is known again at its next image. From the base on all records are done to the
+// is known again at its next image. Where a database was made by copying files, its
+// pages begin as what they were in the database that was copied, as of then. From the base on all records are done to the
 // page in order (package redo).
 //
 // # Durability
 //
-// Commit writes the log, fsyncs it, and then commits all keys and the state in
+// Commit writes the log of values, fsyncs it, and then commits all keys and the state in
 // one synced batch of the index. So a state that can be read names only what the
 // log holds, and what the log holds beyond the state's length is not there:
 // the next entry overwrites it. Since a record's keys and the position after it

@@ -26,6 +26,11 @@ const (
 	// ZeroBase: the relation was made, or had lost the page, and the page was all
 	// zero before the first of the records, as relations are extended.
 	ZeroBase
+	// MadeBase: the records follow an image that the store holds itself, of a base
+	// backup or made by redo.
+	MadeBase
+	// CopyBase: the records follow the page of the database that was copied.
+	CopyBase
 )
 
 // EachVersion calls f with every record that made the page as it is as of lsn, at
@@ -35,42 +40,58 @@ const (
 // It answers the LSN that 0 stands for. Errors are those of [Store.ReadPage] but
 // for [ErrNoBase].
 func (s *Store) EachVersion(ctx context.Context, id PageID, lsn wal.LSN, f func(base Base, rec *wal.Record) error) (wal.LSN, error) {
-	if err := s.visible.enter(); err != nil {
-		return 0, err
-	}
-	defer s.visible.leave()
-	st := s.visible.state()
-	if st.SystemID == 0 {
-		return 0, fmt.Errorf("%w: nothing was received yet", ErrNotReached)
-	}
-	if lsn == 0 {
-		lsn = st.LastValid
-	}
-	if lsn > st.LastValid {
-		return 0, fmt.Errorf("%w: WAL was received up to %s on timeline %d, not up to %s", ErrNotReached, st.LastValid, st.Timeline, lsn)
-	}
-	if lsn < st.Horizon {
-		return 0, fmt.Errorf("%w: it began at %s, and holds nothing as of %s", ErrBelowHorizon, st.Horizon, lsn)
-	}
-	h, err := s.history(ctx, id, lsn)
+	gen, err := s.visible.enter()
 	if err != nil {
 		return 0, err
 	}
-	defer h.it.Close() // its errors are those of Error
-	if !h.more {
-		return 0, h.notFound(id, lsn, st.Horizon)
+	defer s.visible.leave(gen)
+	st, lsn, err := s.readAt(lsn)
+	if err != nil {
+		return 0, err
 	}
-	return lsn, s.each(ctx, h, f)
+	r := s.newReading(id, &st)
+	defer s.putReading(r)
+	if err := r.find(ctx, lsn); err != nil {
+		return 0, s.unlessCollected(lsn, err)
+	}
+	if !r.more && r.base != MadeBase {
+		return 0, r.notFound(lsn)
+	}
+	return lsn, s.unlessCollected(lsn, r.each(ctx, func(rec *wal.Record) error { return f(r.base, rec) }))
 }
 
-// history is what made a page.
-type history struct {
-	base    Base
-	baseLSN wal.LSN          // of an ImageBase or InitBase
-	it      *pebble.Iterator // over the page's versions
-	more    bool             // it is at the first of them, from the base on
-	end     *ending          // what the relation had gone through last, before all of these
-	cuts    []step           // records that change the page and have no key of it, in order
+// readAt checks that the store can be read as of lsn, and answers what LSN 0
+// stands for. The caller is between enter and leave.
+func (s *Store) readAt(lsn wal.LSN) (State, wal.LSN, error) {
+	st := s.visible.state()
+	switch {
+	case st.SystemID == 0:
+		return st, 0, fmt.Errorf("%w: nothing was received yet", ErrNotReached)
+	case lsn == 0 && st.LastValid < st.Horizon:
+		return st, 0, fmt.Errorf("%w: the base backup that the page cache began with ends at %s, and WAL was received up to %s on timeline %d",
+			ErrNotReached, st.Horizon, st.LastValid, st.Timeline)
+	case lsn == 0:
+		lsn = st.LastValid
+	case lsn < st.Horizon:
+		return st, 0, belowHorizon(lsn, st.Horizon)
+	}
+	if lsn > st.LastValid {
+		return st, 0, fmt.Errorf("%w: WAL was received up to %s on timeline %d, not up to %s", ErrNotReached, st.LastValid, st.Timeline, lsn)
+	}
+	return st, lsn, nil
+}
+
+func belowHorizon(lsn, horizon wal.LSN) error {
+	return fmt.Errorf("%w: it began at %s, and holds nothing as of %s", ErrBelowHorizon, horizon, lsn)
+}
+
+// unlessCollected is err unless the horizon went beyond lsn while it was read:
+// then nothing that was found counts.
+func (s *Store) unlessCollected(lsn wal.LSN, err error) error {
+	if h := s.visible.state().Horizon; lsn < h {
+		return belowHorizon(lsn, h)
+	}
+	return err
 }
 
 // step is a record that changes a page.
@@ -83,121 +104,193 @@ type step struct {
 type ending struct {
 	kind changeKind
 	lsn  wal.LSN
+	from database // of databaseCopied
 }
 
-// history finds the page's versions up to high, from its base on.
-func (s *Store) history(ctx context.Context, id PageID, high wal.LSN) (*history, error) {
-	lower, upper := pageBounds(id, 0, high)
-	it, err := s.ix.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower[:], UpperBound: upper[:]})
+// reading is the history of a page from its base on, and what reading it needs.
+type reading struct {
+	s        *Store
+	id       PageID
+	st       State
+	base     Base
+	baseLSN  wal.LSN // of an ImageBase, InitBase or MadeBase
+	image    pointer // of a MadeBase
+	imported bool    // the image is of the base backup
+	it       *pebble.Iterator
+	more     bool   // it is at the first version from the base on that has a record to be read
+	ended    bool   // the relation went through end last, before all of these
+	end      ending //
+	cuts     []step // records that change the page and have no key of it, in order
+
+	lower, upper [pageKeySize]byte
+	options      pebble.IterOptions
+	rec          wal.Record
+	buf          []byte
+	replay       replay
+}
+
+// newReading begins a read of a page. putReading ends it.
+func (s *Store) newReading(id PageID, st *State) *reading {
+	r, _ := s.reads.Get().(*reading)
+	if r == nil {
+		r = &reading{buf: make([]byte, imageBuffer)}
+	}
+	r.s, r.id, r.st = s, id, *st
+	return r
+}
+
+// maxKeptBuffer is the size of a record, in bytes, up to which the memory for it
+// is kept for the next read.
+const maxKeptBuffer = 256 << 10
+
+func (s *Store) putReading(r *reading) {
+	if r.it != nil {
+		_ = r.it.Close() // its errors are those of Error
+	}
+	images, implied := r.replay.images, r.replay.implied[:0]
+	buf, blocks, cuts := r.buf, r.rec.Blocks[:0], r.cuts[:0]
+	if cap(buf) > maxKeptBuffer {
+		buf = make([]byte, imageBuffer)
+	}
+	*r = reading{buf: buf, cuts: cuts}
+	r.rec.Blocks = blocks
+	r.replay.images, r.replay.implied = images, implied
+	s.reads.Put(r)
+}
+
+// find finds the page's versions up to high, from its base on.
+func (r *reading) find(ctx context.Context, high wal.LSN) error {
+	r.lower, r.upper = pageBounds(r.id, 0, high)
+	r.options = pebble.IterOptions{LowerBound: r.lower[:], UpperBound: r.upper[:]}
+	it, err := r.s.ix.db.NewIterWithContext(ctx, &r.options)
 	if err != nil {
-		return nil, fmt.Errorf("index: %w", err)
+		return fmt.Errorf("index: %w", err)
 	}
-	h := &history{it: it}
-	if err = h.findBase(ctx); err == nil {
-		err = s.findEnd(ctx, h, id, high)
+	r.it = it
+	if err := r.findBase(ctx); err != nil {
+		return err
 	}
-	if err != nil {
-		it.Close() // after another error
-		return nil, err
-	}
-	return h, nil
+	return r.findEnd(ctx, high)
 }
 
 // findBase goes from the last version back to the base, or to the first version.
-func (h *history) findBase(ctx context.Context) error {
+func (r *reading) findBase(ctx context.Context) error {
 	n := 0
-	for ok := h.it.Last(); ok; ok = h.it.Prev() {
-		p, err := parsePointer(h.it.Value())
+	for ok := r.it.Last(); ok; ok = r.it.Prev() {
+		p, image, err := parsePage(r.it.Value())
 		if err != nil {
 			return err
 		}
 		switch {
+		case p.flags&flagMade != 0:
+			r.base, r.image = MadeBase, image
+			r.imported = p.flags&flagNoRecord != 0 && r.st.Complete() && keyLSN(r.it.Key()) == r.st.BaseLSN
+		case p.flags&flagNoRecord != 0:
+			// The page had no base, and the records that changed it were collected.
+			r.more = r.it.Next()
+			return r.indexError()
 		case p.flags&flagImage != 0:
-			h.base = ImageBase
+			r.base = ImageBase
 		case p.flags&flagWillInit != 0:
-			h.base = InitBase
+			r.base = InitBase
 		}
-		if h.base != NoBase {
-			h.baseLSN, h.more = keyLSN(h.it.Key()), true
-			return nil
+		if r.base != NoBase {
+			r.baseLSN, r.more = keyLSN(r.it.Key()), true
+			if r.base == MadeBase {
+				r.more = r.it.Next()
+			}
+			return r.indexError()
 		}
 		if n++; n%ctxEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	if err := h.it.Error(); err != nil {
+	if err := r.indexError(); err != nil {
+		return err
+	}
+	r.more = r.it.First()
+	return r.indexError()
+}
+
+func (r *reading) indexError() error {
+	if err := r.it.Error(); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	h.more = h.it.First()
 	return nil
 }
 
 // findEnd looks for what happened to the relation. Only what did after the base
 // can matter.
-func (s *Store) findEnd(ctx context.Context, h *history, id PageID, high wal.LSN) error {
-	rel, err := s.relationChanges(ctx, id, h.baseLSN, high)
-	if err != nil {
+func (r *reading) findEnd(ctx context.Context, high wal.LSN) error {
+	if r.id.Rel.Spc == 0 {
+		return r.zeroBase() // a pseudo relation goes through nothing
+	}
+	if err := r.relationChanges(ctx, r.baseLSN, high); err != nil {
 		return err
 	}
-	h.cuts = rel.cuts
-	if rel.end == nil {
-		return nil
+	if !r.ended {
+		return r.zeroBase()
 	}
 	// Rare: the base, and all before this end, were another page.
-	h.base, h.baseLSN, h.end = ZeroBase, 0, rel.end
-	if rel.end.kind == databaseCopied {
-		h.base = NoBase
+	r.base, r.baseLSN = ZeroBase, 0
+	if r.end.kind == databaseCopied {
+		r.base = CopyBase
 	}
-	from, _ := pageBounds(id, rel.end.lsn, high)
-	h.more = h.it.SeekGE(from[:])
+	from, _ := pageBounds(r.id, r.end.lsn, high)
+	r.more = r.it.SeekGE(from[:])
+	return r.indexError()
+}
+
+// zeroBase makes the base of a page that has none zero, where the store knows
+// that the page was not there when it began.
+func (r *reading) zeroBase() error {
+	if r.base == NoBase && r.st.Complete() {
+		r.base = ZeroBase
+	}
 	return nil
 }
 
 // each reads the records of the history, those without a key of the page among
-// the others.
-func (s *Store) each(ctx context.Context, h *history, f func(Base, *wal.Record) error) error {
-	var rec wal.Record
-	cuts := h.cuts
-	for n := 1; h.more || len(cuts) > 0; n++ {
+// the others. f has the record until it returns.
+func (r *reading) each(ctx context.Context, f func(*wal.Record) error) error {
+	cuts := r.cuts
+	for n := 1; r.more || len(cuts) > 0; n++ {
 		var next step
-		if h.more {
-			p, err := parsePointer(h.it.Value())
+		if r.more {
+			p, err := parsePointer(r.it.Value())
 			if err != nil {
 				return err
 			}
-			next = step{end: keyLSN(h.it.Key()), ptr: p}
+			next = step{end: keyLSN(r.it.Key()), ptr: p}
 		}
-		if len(cuts) > 0 && (!h.more || cuts[0].end < next.end) {
+		if len(cuts) > 0 && (!r.more || cuts[0].end < next.end) {
 			next, cuts = cuts[0], cuts[1:]
 		} else {
-			h.more = h.it.Next()
+			r.more = r.it.Next()
 		}
-		if err := s.reader.record(next.ptr, next.end, &rec); err != nil {
+		if err := r.s.reader.recordInto(next.ptr, next.end, &r.rec, &r.buf); err != nil {
 			return err
 		}
-		if err := f(h.base, &rec); err != nil {
+		if err := f(&r.rec); err != nil {
 			return err
 		}
 		if n%ctxEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	if err := h.it.Error(); err != nil {
-		return fmt.Errorf("index: %w", err)
-	}
-	return nil
+	return r.indexError()
 }
 
 // notFound is why there is no version of the page.
-func (h *history) notFound(id PageID, lsn, horizon wal.LSN) error {
-	if err := h.it.Error(); err != nil {
-		return fmt.Errorf("index: %w", err)
-	}
-	if h.end == nil {
-		return fmt.Errorf("%w: no record from %s, where the page cache begins, to %s touched %s", ErrNotFound, horizon, lsn, id)
+func (r *reading) notFound(lsn wal.LSN) error {
+	if !r.ended {
+		if r.st.Complete() {
+			return fmt.Errorf("%w: the relation has no %s as of %s", ErrNotFound, r.id, lsn)
+		}
+		return fmt.Errorf("%w: no record from %s, where the page cache begins, to %s touched %s", ErrNotFound, r.st.Horizon, lsn, r.id)
 	}
 	what := "dropped the relation"
-	switch h.end.kind {
+	switch r.end.kind {
 	case relationCreated:
 		what = "made the relation"
 	case relationCut:
@@ -205,10 +298,13 @@ func (h *history) notFound(id PageID, lsn, horizon wal.LSN) error {
 	case databaseCreated:
 		what = "made the database"
 	case databaseCopied:
-		what = "made the database by copying files, which are not in the WAL"
+		what = fmt.Sprintf("made the database by copying the files of database %d in tablespace %d, which did not have the block", r.end.from.db, r.end.from.spc)
+		if !r.st.Complete() {
+			what = "made the database by copying files, which are not in the WAL"
+		}
 	case databaseDropped:
 		what = "dropped the database"
 	}
 	return fmt.Errorf("%w: %s as of %s: the record that ends at %s %s, and none after it touched the block",
-		ErrNotFound, id, lsn, h.end.lsn, what)
+		ErrNotFound, r.id, lsn, r.end.lsn, what)
 }

@@ -11,6 +11,7 @@ import (
 // The first byte of a key says what it leads to.
 const (
 	spaceState    = 's'
+	spaceImages   = 'i'
 	spaceFile     = 'f'
 	spaceLSN      = 'l'
 	spacePage     = 'p'
@@ -30,7 +31,8 @@ const (
 	lsnKeySize        = 1 + lsnSize
 	fileKeySize       = 1 + 4
 	pointerSize       = 4 + 4 + 4 + 1 + 1
-	relationValueSize = pointerSize + 1 + 1 + 4
+	madeValueSize     = 2 * pointerSize
+	relationValueSize = pointerSize + 1 + 1 + 4 + 4
 	lsnValueSize      = pointerSize + 1 + 1
 	fileValueSize     = 8 + 8 + 8
 	sizeValueSize     = 4
@@ -58,6 +60,8 @@ const (
 	flagImage     = 0x02 // redo restores the page from an image
 	flagFragments = 0x04 // the record is kept as fragments
 	flagImplied   = 0x08 // the record does not reference the page
+	flagMade      = 0x10 // an image of the page as it is after the record follows
+	flagNoRecord  = 0x20 // there is no record behind the key
 )
 
 // pointer leads to a record in the log of values.
@@ -84,7 +88,35 @@ func parsePointer(b []byte) (pointer, error) {
 	return pointer{file: le.Uint32(b), offset: le.Uint32(b[4:]), length: le.Uint32(b[8:]), flags: b[12], blockID: b[13]}, nil
 }
 
-// pageEntry is a page's key and value, in a form that sorts fast.
+// parsePage reads the value of a page's key: the record's pointer, and the
+// image's where flagMade is set.
+func parsePage(b []byte) (rec, image pointer, err error) {
+	if rec, err = parsePointer(b); err != nil {
+		return rec, image, err
+	}
+	want := pointerSize
+	if rec.flags&flagMade != 0 {
+		want = madeValueSize
+	}
+	if len(b) != want {
+		return rec, image, fmt.Errorf("%w: a value of %d bytes in the index", ErrDamaged, len(b))
+	}
+	if want == madeValueSize {
+		image, err = parsePointer(b[pointerSize:])
+	}
+	return rec, image, err
+}
+
+// putMade writes the value of a page's key whose image lies at image. rec has
+// flagNoRecord where there is no record.
+func putMade(b []byte, rec, image pointer) {
+	rec.flags |= flagMade
+	rec.put(b)
+	image.put(b[pointerSize:])
+}
+
+// pageEntry is a page's key and value, in a form that sorts fast. ptr leads to
+// the record, or to the image where its flags have flagNoRecord.
 type pageEntry struct {
 	space uint64 // tablespace and database
 	rel   uint64 // relation and fork
@@ -123,6 +155,26 @@ func order(less bool) int {
 	return 1
 }
 
+// putValue writes the key's value, of madeValueSize bytes where ptr leads to an
+// image, else of pointerSize.
+func (e *pageEntry) putValue(v []byte) {
+	if e.ptr.flags&flagMade == 0 {
+		e.ptr.put(v)
+		return
+	}
+	image := e.ptr
+	image.flags = 0
+	putMade(v, pointer{flags: e.ptr.flags}, image)
+}
+
+// id is the page.
+func (e *pageEntry) id() PageID {
+	return PageID{
+		Rel:  wal.RelFileLocator{Spc: wal.OID(e.space >> 32), DB: wal.OID(e.space), Rel: wal.OID(e.rel >> 8)},
+		Fork: wal.ForkNumber(e.rel), Block: e.block,
+	}
+}
+
 func (e *pageEntry) putKey(k []byte) {
 	k[0] = spacePage
 	be.PutUint64(k[1:], e.space)
@@ -156,6 +208,21 @@ func fileKey(number uint32) (k [fileKeySize]byte) {
 
 // keyLSN is the LSN that ends every key of the page, relation, size and LSN spaces.
 func keyLSN(k []byte) wal.LSN { return wal.LSN(be.Uint64(k[len(k)-lsnSize:])) }
+
+// keyPage is the page of a key of the page space.
+func keyPage(k []byte) PageID {
+	return PageID{
+		Rel:  wal.RelFileLocator{Spc: wal.OID(be.Uint32(k[1:])), DB: wal.OID(be.Uint32(k[5:])), Rel: wal.OID(be.Uint32(k[9:]))},
+		Fork: wal.ForkNumber(k[13]), Block: wal.BlockNumber(be.Uint32(k[14:])),
+	}
+}
+
+// pageKey is the key of a version of a page.
+func pageKey(id PageID, end wal.LSN) (k [pageKeySize]byte) {
+	e := makePageEntry(id.Rel, id.Fork, id.Block, end, pointer{})
+	e.putKey(k[:])
+	return k
+}
 
 // pageBounds encloses the keys of a page's versions above lsn low and up to lsn
 // high.

@@ -24,10 +24,11 @@ type RelFork struct {
 // is nil. It answers the LSN that 0 stands for. An error of f ends the walk.
 // Sizes are those of [Store.RelSize], and so are errors.
 func (s *Store) EachFork(ctx context.Context, lsn wal.LSN, db *wal.OID, f func(RelFork) error) (at wal.LSN, err error) {
-	if err := s.visible.enter(); err != nil {
+	gen, err := s.visible.enter()
+	if err != nil {
 		return 0, err
 	}
-	defer s.visible.leave()
+	defer s.visible.leave(gen)
 	if _, at, err = s.readAt(lsn); err != nil {
 		return 0, err
 	}

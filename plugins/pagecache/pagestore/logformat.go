@@ -17,6 +17,7 @@ const (
 
 	kindRecord   = 1
 	kindFragment = 2
+	kindImage    = 3
 )
 
 // castagnoli is CRC-32C, which Go computes with the processor's instruction.

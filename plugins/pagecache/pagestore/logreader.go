@@ -45,10 +45,21 @@ func newLogReader(fs vfs.FS, dir string) *logReader {
 
 // record reads the record at p into rec, whose Data is then the caller's.
 func (r *logReader) record(p pointer, end wal.LSN, rec *wal.Record) error {
+	var buf []byte
+	return r.recordInto(p, end, rec, &buf)
+}
+
+// recordInto reads the record at p into rec, whose Data lies in buf, which grows
+// as needed.
+func (r *logReader) recordInto(p pointer, end wal.LSN, rec *wal.Record, space *[]byte) error {
 	if p.length > MaxReadRecord || p.flags&flagFragments != 0 {
 		return fmt.Errorf("the record that ends at %s has %d bytes, and only up to %d are read at once", end, p.length, MaxReadRecord)
 	}
-	buf := make([]byte, entryHeader+int(p.length))
+	size := entryHeader + int(p.length)
+	if cap(*space) < size {
+		*space = make([]byte, size)
+	}
+	buf := (*space)[:size]
 	if err := r.readAt(p, buf); err != nil {
 		return err
 	}
@@ -69,7 +80,7 @@ func (r *logReader) damaged(p pointer, end wal.LSN) error {
 func (r *logReader) readAt(p pointer, buf []byte) error {
 	f, err := r.acquire(p.file)
 	if err != nil {
-		return fmt.Errorf("read the log of values: %w", err)
+		return fmt.Errorf("read the log of %s: %w", r.fs.PathBase(r.dir), err)
 	}
 	defer r.release(f)
 	if _, err := f.file.ReadAt(buf, int64(p.offset)); err != nil {

@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/walplex/walplex/sdk/wal"
@@ -26,61 +27,167 @@ type Answer struct {
 // more memory for a long history. It has what WAL carries, and so no hint bits
 // that were never logged, and a checksum only from its image (package redo).
 //
-// A page without a base, because the store began after the page's last image, is
-// [ErrNoBase]. A page that no record touched is [ErrNotFound], also where the
-// relation has it, extended and never logged, and all zero: how long a relation's
-// file is, WAL does not say. So is a page that the relation had lost by then, to
-// a truncation or a drop. A record that does not fit its page is a [*wal.Error].
+// Where the store did not begin with a base backup, a page without a base,
+// because the store began after the page's last image, is [ErrNoBase], and a page
+// that no record touched is [ErrNotFound], also where the relation has it,
+// extended and never logged, and all zero. A store that began with one knows
+// better: such a page is all zero if the relation has it as of lsn. A page that the
+// relation does not have, or had lost by then to a truncation or a drop, is
+// [ErrNotFound]. A record that does not fit its page is a [*wal.Error].
 func (s *Store) ReadPage(ctx context.Context, id PageID, lsn wal.LSN) (*Answer, error) {
-	images, _ := s.images.Get().(*wal.Images)
-	if images == nil {
-		images = new(wal.Images)
-	}
-	defer s.images.Put(images)
-	a := &Answer{Page: make([]byte, wal.BlockSize)}
-	r := replay{id: id, page: a.Page, images: images}
-	at, err := s.EachVersion(ctx, id, lsn, func(base Base, rec *wal.Record) error {
-		if base == NoBase {
-			return s.noBase(id, rec)
-		}
-		a.Base, a.LastLSN = base, rec.EndLSN
-		a.Records++
-		return r.apply(rec)
-	})
+	a, err := s.ReadPageInto(ctx, id, lsn, make([]byte, wal.BlockSize))
 	if err != nil {
 		return nil, err
 	}
-	a.At = at
-	return a, nil
+	return &a, nil
 }
 
-func (s *Store) noBase(id PageID, first *wal.Record) error {
+// ReadPageInto is [Store.ReadPage] into page, of [wal.BlockSize] bytes, which is
+// the Page of its answer. After an error what page holds means nothing.
+func (s *Store) ReadPageInto(ctx context.Context, id PageID, lsn wal.LSN, page []byte) (Answer, error) {
+	gen, err := s.visible.enter()
+	if err != nil {
+		return Answer{}, err
+	}
+	defer s.visible.leave(gen)
+	st, lsn, err := s.readAt(lsn)
+	if err != nil {
+		return Answer{}, err
+	}
+	a, err := s.readPage(ctx, &st, id, lsn, page, 0)
+	return a, s.unlessCollected(lsn, err)
+}
+
+// readPage makes the page as of lsn. copies is how many copies of databases led
+// to it.
+func (s *Store) readPage(ctx context.Context, st *State, id PageID, lsn wal.LSN, page []byte, copies int) (Answer, error) {
+	r := s.newReading(id, st)
+	defer s.putReading(r)
+	if err := r.find(ctx, lsn); err != nil {
+		return Answer{}, err
+	}
+	a := Answer{At: lsn, Page: page, Base: r.base}
+	if err := r.begin(ctx, &a, copies); err != nil {
+		return Answer{}, err
+	}
+	p := &r.replay
+	p.id, p.page, p.imported = id, page, r.imported
+	err := r.each(ctx, func(rec *wal.Record) error {
+		a.LastLSN = rec.EndLSN
+		a.Records++
+		return p.apply(rec)
+	})
+	return a, err
+}
+
+// begin makes the answer's page the base of its history.
+func (r *reading) begin(ctx context.Context, a *Answer, copies int) error {
+	switch r.base {
+	case MadeBase:
+		a.LastLSN = r.baseLSN
+		if err := r.s.images.reader.image(r.image, r.id, r.baseLSN, a.Page, r.buf); err != nil {
+			return err
+		}
+		if r.imported && r.id.Rel.Spc != 0 {
+			a.LastLSN = pageLSN(a.Page)
+		}
+		return nil
+	case CopyBase:
+		return r.beginCopy(ctx, a, copies)
+	}
+	if !r.more {
+		return r.beginNothing(ctx, a)
+	}
+	if r.base == NoBase {
+		return r.noBase()
+	}
+	clear(a.Page)
+	return nil
+}
+
+// beginNothing is for a page that no record touched, as far as the store knows.
+func (r *reading) beginNothing(ctx context.Context, a *Answer) error {
+	if !r.st.Complete() || r.id.Rel.Spc == 0 {
+		return r.notFound(a.At)
+	}
+	blocks, err := r.s.committedView(ctx).blocks(makeForkKey(r.id.Rel, r.id.Fork), a.At)
+	if err != nil {
+		return err
+	}
+	if blocks == noFork || r.id.Block >= blocks {
+		return r.notFound(a.At)
+	}
+	clear(a.Page)
+	return nil
+}
+
+// beginCopy makes the page what it was in the database that was copied.
+func (r *reading) beginCopy(ctx context.Context, a *Answer, copies int) error {
+	if copies >= maxCopies {
+		return fmt.Errorf("%w: %s as of %s: database %d is a copy of a copy, more than %d times over", ErrNoBase, r.id, a.At, r.id.Rel.DB, maxCopies)
+	}
+	source := r.id
+	source.Rel.Spc, source.Rel.DB = r.end.from.spc, r.end.from.db
+	from, err := r.s.readPage(ctx, &r.st, source, r.end.lsn-1, a.Page, copies+1)
+	switch {
+	case err == nil:
+		a.LastLSN, a.Records = from.LastLSN, from.Records
+		return nil
+	case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNoBase):
+		return err
+	case !r.more:
+		return r.notFound(a.At)
+	case r.st.Complete():
+		clear(a.Page)
+		return nil
+	}
+	return r.noBase()
+}
+
+// noBase names the first record of a history without a base.
+func (r *reading) noBase() error {
+	p, err := parsePointer(r.it.Value())
+	if err == nil {
+		err = r.s.reader.recordInto(p, keyLSN(r.it.Key()), &r.rec, &r.buf)
+	}
+	if err != nil {
+		return err
+	}
 	return fmt.Errorf("%w: the first record that is held of %s, %s %s from %s to %s, changes what the page cache, which begins at %s, does not hold; "+
 		"the page's first change after a checkpoint brings an image",
-		ErrNoBase, id, first.RmgrID, first.Operation(), first.StartLSN, first.EndLSN, s.visible.state().Horizon)
+		ErrNoBase, r.id, r.rec.RmgrID, r.rec.Operation(), r.rec.StartLSN, r.rec.EndLSN, r.st.Horizon)
 }
 
 // replay does records to one page.
 type replay struct {
 	id      PageID
 	page    []byte
-	images  *wal.Images
+	images  wal.Images
 	implied []redo.ImpliedBlock
+
+	// imported says that the page is of a base backup, whose pages were copied
+	// while they were changed: it can have records already that follow.
+	imported bool
 }
 
 // apply does to the page what the record does to it, by each reference to it and
 // without one.
 func (r *replay) apply(rec *wal.Record) error {
-	// Recovery would pass over such a record. Here nothing on the page can come
-	// from a later record than the last one.
-	if at := pageLSN(r.page); at >= rec.EndLSN {
+	at := pageLSN(r.page)
+	if r.imported && at >= rec.EndLSN && r.id.Fork != wal.VisibilityMapFork {
+		return nil // as recovery passes over it
+	}
+	// All changes of a map's bits are done again, in order: those that no LSN of the
+	// map tells of too.
+	if !r.imported && at >= rec.EndLSN {
+		// Nothing on the page can come from a later record than the last one.
 		return wal.Errorf(rec.StartLSN, "could not redo %s %s at %s, which ends at %s, on %s: the page has LSN %s already",
 			rec.RmgrID, rec.Operation(), rec.StartLSN, rec.EndLSN, r.id, at)
 	}
 	changed := false
 	for i := range rec.Blocks {
 		if b := &rec.Blocks[i]; r.id == (PageID{b.Rel, b.Fork, b.Block}) {
-			if err := redo.Apply(r.page, rec, i, r.images); err != nil {
+			if err := redo.ApplyScratch(r.page, rec, i, &r.images); err != nil {
 				return err
 			}
 			changed = true

@@ -231,7 +231,7 @@ func (r *reads) read(d *datadriven.TestData) string {
 		return fmt.Sprintf("base %d, and %v\n", base, err)
 	}
 	return fmt.Sprintf("replay %d on %s\n%s", len(list), [...]string{NoBase: "nothing", ImageBase: "image of " + r.name(first), InitBase: "init by " + r.name(first),
-		ZeroBase: "zero"}[base], strings.Join(list, ""))
+		ZeroBase: "zero", MadeBase: "made", CopyBase: "copy"}[base], strings.Join(list, ""))
 }
 
 // image reads a page that needs no redo but that of its image.

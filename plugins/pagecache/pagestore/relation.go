@@ -10,40 +10,35 @@ import (
 	"github.com/walplex/walplex/sdk/wal"
 )
 
-// relationHistory is what changes of a relation, or of its database, mean to a
-// page.
-type relationHistory struct {
-	end  *ending // the last one before which the page was another
-	cuts []step  // truncations after it that changed the page's content, in order
-}
-
-// relationChanges reads the changes in (low, high] that concern the page.
-func (s *Store) relationChanges(ctx context.Context, id PageID, low, high wal.LSN) (*relationHistory, error) {
-	out := &relationHistory{}
+// relationChanges finds what changes of a relation, or of its database, in
+// (low, high] mean to the page: the last one before which it was another, and the
+// truncations after it that changed its content.
+func (r *reading) relationChanges(ctx context.Context, low, high wal.LSN) error {
 	// The database first, so that what happened to the relation before counts no
 	// more.
-	database := wal.RelFileLocator{Spc: id.Rel.Spc, DB: id.Rel.DB}
-	for _, rel := range []wal.RelFileLocator{database, id.Rel} {
-		if err := s.eachChange(ctx, rel, low, high, func(c change, end wal.LSN, p pointer) bool {
-			switch c.means(id) {
+	database := wal.RelFileLocator{Spc: r.id.Rel.Spc, DB: r.id.Rel.DB}
+	for _, rel := range []wal.RelFileLocator{database, r.id.Rel} {
+		err := r.s.eachChange(ctx, rel, low, high, func(c change, end wal.LSN, p pointer) bool {
+			switch c.means(r.id) {
 			case endsPage:
-				if out.end == nil || out.end.lsn < end {
-					out.end = &ending{kind: c.kind, lsn: end}
+				if !r.ended || r.end.lsn < end {
+					r.ended, r.end = true, ending{kind: c.kind, lsn: end, from: c.from}
 				}
 				return false
 			case changesPage:
-				out.cuts = append(out.cuts, step{end: end, ptr: p})
+				r.cuts = append(r.cuts, step{end: end, ptr: p})
 			}
 			return true
-		}); err != nil {
-			return nil, err
+		})
+		if err != nil {
+			return err
 		}
-		if out.end != nil {
-			low = out.end.lsn
+		if r.ended {
+			low = r.end.lsn
 		}
 	}
-	slices.Reverse(out.cuts)
-	return out, nil
+	slices.Reverse(r.cuts)
+	return nil
 }
 
 // eachChange calls f with the changes of a relation in (low, high], the last one
@@ -61,7 +56,7 @@ func (s *Store) eachChange(ctx context.Context, rel wal.RelFileLocator, low, hig
 		if err != nil || len(v) != relationValueSize {
 			return fmt.Errorf("%w: a value of %d bytes in the index", ErrDamaged, len(v))
 		}
-		c := change{rel: rel, kind: changeKind(v[pointerSize]), forks: v[pointerSize+1], block: wal.BlockNumber(le.Uint32(v[pointerSize+2:]))}
+		c := parseChange(rel, v[pointerSize:])
 		if !f(c, keyLSN(it.Key()), p) {
 			break
 		}

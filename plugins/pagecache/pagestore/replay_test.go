@@ -146,7 +146,7 @@ func TestReplayRefuses(t *testing.T) {
 	// An index that leads a page to a record of another, and to one that the page
 	// has already.
 	recs := records(t, w)
-	r := replay{id: PageID{Rel: rel, Block: 9}, page: make([]byte, wal.BlockSize), images: new(wal.Images)}
+	r := replay{id: PageID{Rel: rel, Block: 9}, page: make([]byte, wal.BlockSize)}
 	if err := r.apply(&recs[0]); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "block 9") {
 		t.Errorf("got %v", err)
 	}

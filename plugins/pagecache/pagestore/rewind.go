@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/walplex/walplex/sdk/wal"
 )
@@ -34,6 +35,11 @@ const maxDeletes = 64 << 10
 func (s *Store) Rewind(ctx context.Context, tli wal.TimelineID, lsn wal.LSN) error {
 	if s.failed != nil {
 		return s.failed
+	}
+	// What is held is not touched then: the store can be read on.
+	if st := s.visible.state(); lsn < st.Horizon && (st.Complete() || s.images.state.horizon != 0) {
+		return fmt.Errorf("%w: the switch to timeline %d at %s lies before %s, where the page cache begins, and of what was before it holds nothing; use an empty directory",
+			ErrBelowHorizon, tli, lsn, st.Horizon)
 	}
 	err := s.ix.fault.get()
 	if err == nil {
@@ -101,7 +107,7 @@ func (s *Store) goBack(ctx context.Context, st State, beyond bool) error {
 	if err := s.log.close(); err != nil {
 		return err
 	}
-	if err := s.removeLogs(st.log.file); err != nil {
+	if err := removeLogs(s.fs, s.reader.dir, st.log.file); err != nil {
 		return err
 	}
 	s.reader.forget(st.log.file)
@@ -295,20 +301,19 @@ func (s *Store) fileBefore(number uint32) (logState, error) {
 	return st, nil
 }
 
-// removeLogs removes the files of the log after the last one that counts.
-func (s *Store) removeLogs(last uint32) error {
-	dir := s.reader.dir
-	names, err := s.fs.List(dir)
+// removeLogs removes the files of the log in dir after the last one that counts.
+func removeLogs(fs vfs.FS, dir string, last uint32) error {
+	names, err := fs.List(dir)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		n, err := strconv.ParseUint(name, 10, 32)
 		if err != nil || logName(uint32(n)) != name {
-			return fmt.Errorf("%w: %s is no file of the log of values; move it away", ErrDamaged, s.fs.PathJoin(dir, name))
+			return fmt.Errorf("%w: %s is no file of the log of %s; move it away", ErrDamaged, fs.PathJoin(dir, name), fs.PathBase(dir))
 		}
 		if uint32(n) > last {
-			if err := s.fs.Remove(s.fs.PathJoin(dir, name)); err != nil {
+			if err := fs.Remove(fs.PathJoin(dir, name)); err != nil {
 				return err
 			}
 		}

@@ -1,31 +1,51 @@
 package pagestore
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
 
 // Size is what the store takes on disk, in bytes.
 type Size struct {
 	Values uint64 // the log of values
+	Images uint64 // the log of images
 	Index  uint64
 }
 
 // Size asks the file system and the index.
 func (s *Store) Size() (Size, error) {
-	if err := s.visible.enter(); err != nil {
-		return Size{}, err
-	}
-	defer s.visible.leave()
-	names, err := s.fs.List(s.reader.dir)
+	gen, err := s.visible.enter()
 	if err != nil {
 		return Size{}, err
 	}
+	defer s.visible.leave(gen)
 	var size Size
-	for _, name := range names {
-		info, err := s.fs.Stat(s.fs.PathJoin(s.reader.dir, name))
-		if err != nil {
-			return Size{}, fmt.Errorf("size of the log of values: %w", err)
-		}
-		size.Values += uint64(info.Size())
+	if size.Values, err = s.reader.size(); err != nil {
+		return Size{}, err
+	}
+	if size.Images, err = s.images.reader.size(); err != nil {
+		return Size{}, err
 	}
 	size.Index = s.ix.db.Metrics().DiskSpaceUsage()
 	return size, nil
+}
+
+// size is how many bytes the log's files take.
+func (r *logReader) size() (n uint64, err error) {
+	names, err := r.fs.List(r.dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		info, err := r.fs.Stat(r.fs.PathJoin(r.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was collected meanwhile
+		}
+		if err != nil {
+			return 0, fmt.Errorf("size of the log of %s: %w", r.fs.PathBase(r.dir), err)
+		}
+		n += uint64(info.Size())
+	}
+	return n, nil
 }

@@ -15,6 +15,7 @@ type State struct {
 	Position    wal.LSN         // a record's end, or where a new store begins
 	LastRecord  wal.LSN         // end of the last record; the horizon before the first
 	LastValid   wal.LSN         // of the WAL received: no record that ends at or before it is missing
+	BaseLSN     wal.LSN         // where the base backup began that the store began with; 0 without one
 
 	log logState
 }
@@ -27,7 +28,7 @@ type logState struct {
 	last   wal.LSN // end of its last record
 }
 
-const stateSize = 80
+const stateSize = 88
 
 func (s *State) encode() (b [stateSize]byte) {
 	le.PutUint64(b[0:], s.SystemID)
@@ -41,6 +42,7 @@ func (s *State) encode() (b [stateSize]byte) {
 	le.PutUint64(b[56:], uint64(s.log.length))
 	le.PutUint64(b[64:], uint64(s.log.first))
 	le.PutUint64(b[72:], uint64(s.log.last))
+	le.PutUint64(b[80:], uint64(s.BaseLSN))
 	return b
 }
 
@@ -56,11 +58,45 @@ func decodeState(b []byte) (State, error) {
 		Position:    wal.LSN(le.Uint64(b[24:])),
 		LastRecord:  wal.LSN(le.Uint64(b[32:])),
 		LastValid:   wal.LSN(le.Uint64(b[40:])),
+		BaseLSN:     wal.LSN(le.Uint64(b[80:])),
 		log: logState{
 			file:   le.Uint32(b[48:]),
 			length: int64(le.Uint64(b[56:])),
 			first:  wal.LSN(le.Uint64(b[64:])),
 			last:   wal.LSN(le.Uint64(b[72:])),
 		},
+	}, nil
+}
+
+// Complete reports that the store began with a base backup: it knows of every
+// page what it is, also of those that no record touched.
+func (s *State) Complete() bool { return s.BaseLSN != 0 }
+
+// imagesState is what is durable of the images. It has a key of its own, because
+// whoever makes images does so while records come in.
+type imagesState struct {
+	log     logState // where the log of images ends
+	horizon wal.LSN  // what was collected: nothing can be read as of an LSN before it; 0: nothing was
+	swept   wal.LSN  // no key at or before it needs a record of the log of values
+}
+
+const imagesStateSize = 32
+
+func (s *imagesState) encode() (b [imagesStateSize]byte) {
+	le.PutUint32(b[0:], s.log.file)
+	le.PutUint64(b[8:], uint64(s.log.length))
+	le.PutUint64(b[16:], uint64(s.horizon))
+	le.PutUint64(b[24:], uint64(s.swept))
+	return b
+}
+
+func decodeImagesState(b []byte) (imagesState, error) {
+	if len(b) != imagesStateSize {
+		return imagesState{}, fmt.Errorf("%w: a state of the images of %d bytes, want %d", ErrDamaged, len(b), imagesStateSize)
+	}
+	return imagesState{
+		log:     logState{file: le.Uint32(b[0:]), length: int64(le.Uint64(b[8:]))},
+		horizon: wal.LSN(le.Uint64(b[16:])),
+		swept:   wal.LSN(le.Uint64(b[24:])),
 	}, nil
 }

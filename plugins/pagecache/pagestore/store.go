@@ -51,7 +51,9 @@ type Store struct {
 	implied []redo.ImpliedBlock // of the record being appended
 
 	visible visible
-	images  sync.Pool // of *wal.Images
+	images  images
+	reads   sync.Pool  // of *reading
+	imports *importing // nil but between BeginImport and EndImport
 }
 
 // pending is what was appended since the last commit.
@@ -115,12 +117,11 @@ func open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if err := checkFormat(o.FS, dir, o.MayHold); err != nil {
 		return nil, err
 	}
-	values, indexDir := o.FS.PathJoin(dir, valuesName), o.FS.PathJoin(dir, indexName)
-	if err := makeDir(o.FS, values); err != nil {
-		return nil, err
-	}
-	if err := makeDir(o.FS, indexDir); err != nil {
-		return nil, err
+	values, images, indexDir := o.FS.PathJoin(dir, valuesName), o.FS.PathJoin(dir, imagesName), o.FS.PathJoin(dir, indexName)
+	for _, d := range []string{values, images, indexDir} {
+		if err := makeDir(o.FS, d); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkIndex(o.FS, indexDir, values); err != nil {
 		return nil, err
@@ -130,6 +131,7 @@ func open(ctx context.Context, dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{fs: o.FS, dir: dir, ix: ix, reader: newLogReader(o.FS, values)}
+	s.images.reader = newLogReader(o.FS, images)
 	if err := s.recover(ctx, values, o.MaxLogFile); err != nil {
 		return nil, errors.Join(err, ix.close(ctx))
 	}
@@ -167,7 +169,10 @@ func (s *Store) recover(ctx context.Context, values string, maxFile int64) error
 			return err
 		}
 	}
-	if err := s.removeLogs(s.state.log.file); err != nil {
+	if err := removeLogs(s.fs, values, s.state.log.file); err != nil {
+		return err
+	}
+	if err := s.recoverImages(ctx, maxFile); err != nil {
 		return err
 	}
 	if err := s.finishRewind(ctx); err != nil {
@@ -185,7 +190,7 @@ func (s *Store) New() bool { return s.state.SystemID == 0 }
 func (s *Store) Begin(systemID uint64, tli wal.TimelineID, size wal.SegmentSize, horizon wal.LSN) {
 	s.state = State{SystemID: systemID, Timeline: tli, SegmentSize: size,
 		Horizon: horizon, Position: horizon, LastRecord: horizon, LastValid: horizon}
-	s.log.systemID = systemID
+	s.log.systemID, s.images.log.systemID = systemID, systemID
 }
 
 // State is what is held, with what was appended and is not committed.
@@ -202,6 +207,9 @@ func (s *Store) Full() bool {
 func (s *Store) Append(rec *wal.Record) error {
 	if s.failed != nil {
 		return s.failed
+	}
+	if s.imports != nil {
+		return errImporting
 	}
 	if err := s.appendRecord(rec); err != nil {
 		s.failed = err
@@ -266,6 +274,8 @@ func (s *Store) note(rec *wal.Record, ptr pointer, changes []change) {
 	}
 }
 
+var errImporting = errors.New("a base backup is being imported: EndImport comes before records")
+
 // Progress is how far the WAL was received.
 type Progress struct {
 	Position  wal.LSN // all records that end at or before it were appended
@@ -278,6 +288,9 @@ type Progress struct {
 func (s *Store) Commit(ctx context.Context, p Progress) error {
 	if s.failed != nil {
 		return s.failed
+	}
+	if s.imports != nil {
+		return errImporting
 	}
 	if err := s.ix.fault.get(); err != nil {
 		s.failed = err
@@ -306,7 +319,7 @@ func (s *Store) commit(ctx context.Context) error {
 		return err
 	}
 	s.state.log = s.log.at
-	if err := s.fillBatch(); err != nil {
+	if err := errors.Join(s.fillBatch(), s.setState()); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
 	if err := s.ix.commit(ctx); err != nil {
@@ -348,9 +361,13 @@ func (s *Store) fillBatch() error {
 	slices.SortFunc(p.pages, comparePages)
 	for i := range p.pages {
 		e := &p.pages[i]
-		op := b.SetDeferred(pageKeySize, pointerSize)
+		size := pointerSize
+		if e.ptr.flags&flagMade != 0 {
+			size = madeValueSize
+		}
+		op := b.SetDeferred(pageKeySize, size)
 		e.putKey(op.Key)
-		e.ptr.put(op.Value)
+		e.putValue(op.Value)
 		if err := op.Finish(); err != nil {
 			return err
 		}
@@ -361,16 +378,12 @@ func (s *Store) fillBatch() error {
 		op := b.SetDeferred(relationKeySize, relationValueSize)
 		copy(op.Key, key[:])
 		e.ptr.put(op.Value)
-		op.Value[pointerSize], op.Value[pointerSize+1] = byte(e.kind), e.forks
-		le.PutUint32(op.Value[pointerSize+2:], uint32(e.block))
+		e.change.put(op.Value[pointerSize:])
 		if err := op.Finish(); err != nil {
 			return err
 		}
 	}
-	if err := s.fillSizes(); err != nil {
-		return err
-	}
-	return s.setState()
+	return s.fillSizes()
 }
 
 // Close releases everything. What was not committed is gone.
@@ -379,7 +392,7 @@ func (s *Store) Close(ctx context.Context) error {
 	if s.failed == nil {
 		s.failed = ErrClosed
 	}
-	err := s.log.close()
+	err := errors.Join(s.log.close(), s.images.log.close())
 	idle := make(chan struct{})
 	go func() {
 		s.visible.readers.Wait()
@@ -389,6 +402,7 @@ func (s *Store) Close(ctx context.Context) error {
 	case <-idle:
 		err = errors.Join(err, s.ix.close(ctx))
 		s.reader.close()
+		s.images.reader.close()
 	case <-s.ix.fault.seen:
 		// A read may hang in the index for good, and the index with it. The process
 		// is about to end.

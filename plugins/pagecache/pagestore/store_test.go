@@ -110,8 +110,8 @@ func TestOpenRefuses(t *testing.T) {
 		is   error
 		says string
 	}{
-		{"newer format", func(t *testing.T, fs vfs.FS) { create(t, fs, "/d/page_cache.format", []byte("2\n")) },
-			ErrFormat, "/d has format 2, this walplex knows format 1"},
+		{"newer format", func(t *testing.T, fs vfs.FS) { create(t, fs, "/d/page_cache.format", []byte("3\n")) },
+			ErrFormat, "/d has format 3, this walplex knows format 2"},
 		{"format that is no number", func(t *testing.T, fs vfs.FS) { create(t, fs, "/d/page_cache.format", []byte("one")) },
 			ErrDamaged, "/d/page_cache.format is no format's number"},
 		{"format file gone", func(t *testing.T, fs vfs.FS) { mustRemove(t, fs, "/d/page_cache.format") },

@@ -16,25 +16,61 @@ type visible struct {
 	err     error         // why it will not advance any more
 	changed chan struct{} // closed at the next change; nil while nobody waits
 	readers sync.WaitGroup
+	newest  *generation  // of the readers that enter now
 	gate    sync.RWMutex // held by each reader, and by whoever deletes what readers see
 }
 
+// generation is the readers that entered between two moments at which somebody
+// began to wait for those before.
+type generation struct {
+	readers int // v.mu
+	old     bool
+	gone    chan struct{} // closed when it is old and the last one has left
+}
+
 // enter begins a read, which ends with leave.
-func (v *visible) enter() error {
+func (v *visible) enter() (*generation, error) {
 	v.mu.Lock()
 	if v.err != nil {
 		defer v.mu.Unlock()
-		return v.closed()
+		return nil, v.closed()
 	}
+	if v.newest == nil {
+		v.newest = &generation{gone: make(chan struct{})}
+	}
+	g := v.newest
+	g.readers++
 	v.readers.Add(1)
 	v.mu.Unlock()
 	v.gate.RLock()
-	return nil
+	return g, nil
 }
 
-func (v *visible) leave() {
+func (v *visible) leave(g *generation) {
 	v.gate.RUnlock()
+	v.mu.Lock()
+	if g.readers--; g.readers == 0 && g.old {
+		close(g.gone)
+	}
+	v.mu.Unlock()
 	v.readers.Done()
+}
+
+// retire answers what is closed when all readers have left that are there now.
+// Others may enter meanwhile. It is for one goroutine, which waits before it
+// comes again.
+func (v *visible) retire() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	g := v.newest
+	if g == nil {
+		g = &generation{gone: make(chan struct{})}
+	}
+	v.newest, g.old = nil, true
+	if g.readers == 0 {
+		close(g.gone)
+	}
+	return g.gone
 }
 
 // shut waits for the readers that are there to leave, and keeps others out until
@@ -103,7 +139,7 @@ func (v *visible) closed() error {
 func (v *visible) poll(lsn wal.LSN) (State, <-chan struct{}, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.st.SystemID != 0 && v.st.LastValid >= lsn {
+	if v.st.SystemID != 0 && v.st.LastValid >= lsn && (lsn != 0 || v.st.LastValid >= v.st.Horizon) {
 		return v.st, nil, nil
 	}
 	if v.err != nil {

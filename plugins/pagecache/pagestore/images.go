@@ -1,0 +1,195 @@
+package pagestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/walplex/walplex/sdk/wal"
+)
+
+// imageHeader is what precedes a page's bytes in an entry of the log of images;
+// see the package documentation.
+const imageHeader = 24
+
+// images is the log of images with what is durable of it. Writing is for whoever
+// holds mu: an import, or a Collect.
+type images struct {
+	mu     sync.Mutex
+	log    *log
+	state  imagesState // durable
+	reader *logReader
+	buf    [imageHeader + wal.BlockSize]byte
+	failed error // why nothing can be written any more, until the store is opened again
+}
+
+// hole is the part of a page between pd_lower and pd_upper, if the page has such
+// a header and there is nothing there (storage/bufpage.h). Redo leaves zeros
+// there; a page of a data directory can have what was there before.
+func hole(page []byte) (offset, length int) {
+	lower, upper := int(le.Uint16(page[12:])), int(le.Uint16(page[14:]))
+	if lower < 24 || lower >= upper || upper > wal.BlockSize || !allZero(page[lower:upper]) {
+		return 0, 0
+	}
+	return lower, upper - lower
+}
+
+// allZero reports that b has no other byte than zero.
+func allZero(b []byte) bool {
+	for len(b) >= 8 {
+		if le.Uint64(b) != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// packImage writes a page's entry into b, of imageHeader and a page's bytes, and
+// answers how many it has.
+func packImage(b []byte, id PageID, page []byte) int {
+	offset, length := 0, 0
+	if id.Rel.Spc != 0 {
+		offset, length = hole(page)
+	} else if allZero(page) {
+		length = wal.BlockSize
+	}
+	le.PutUint32(b[0:], uint32(id.Rel.Spc))
+	le.PutUint32(b[4:], uint32(id.Rel.DB))
+	le.PutUint32(b[8:], uint32(id.Rel.Rel))
+	le.PutUint32(b[12:], uint32(id.Block))
+	le.PutUint16(b[16:], uint16(offset))
+	le.PutUint16(b[18:], uint16(length))
+	b[20], b[21], b[22], b[23] = byte(id.Fork), 0, 0, 0
+	n := imageHeader + copy(b[imageHeader:], page[:offset])
+	return n + copy(b[n:], page[offset+length:])
+}
+
+// imagePage is whose image an entry's bytes are.
+func imagePage(b []byte) PageID {
+	return PageID{
+		Rel:  wal.RelFileLocator{Spc: wal.OID(le.Uint32(b)), DB: wal.OID(le.Uint32(b[4:])), Rel: wal.OID(le.Uint32(b[8:]))},
+		Fork: wal.ForkNumber(b[20]), Block: wal.BlockNumber(le.Uint32(b[12:])),
+	}
+}
+
+// unpackImage makes page what packImage was given, unless b is no image of it.
+func unpackImage(page []byte, id PageID, b []byte) bool {
+	if len(b) < imageHeader || imagePage(b) != id {
+		return false
+	}
+	offset, length := int(le.Uint16(b[16:])), int(le.Uint16(b[18:]))
+	if offset+length > wal.BlockSize || len(b) != imageHeader+wal.BlockSize-length {
+		return false
+	}
+	b = b[imageHeader:]
+	copy(page, b[:offset])
+	clear(page[offset : offset+length])
+	copy(page[offset+length:], b[offset:])
+	return true
+}
+
+// append adds the image of a page as it is after the record that ends at lsn.
+func (m *images) append(id PageID, lsn wal.LSN, page []byte) (pointer, error) {
+	n := packImage(m.buf[:], id, page)
+	return m.appendPacked(lsn, m.buf[:n])
+}
+
+func (m *images) appendPacked(lsn wal.LSN, packed []byte) (pointer, error) {
+	if m.failed != nil {
+		return pointer{}, m.failed
+	}
+	e := entry{start: lsn, kind: kindImage}
+	p, err := m.log.append(&e, packed, false)
+	if err != nil {
+		m.failed = err
+	}
+	return p, err
+}
+
+// sync makes the images durable that were appended, and puts that into the
+// batch, which is to be committed with the keys that lead to them.
+func (m *images) sync(b *pebble.Batch) error {
+	if m.failed != nil {
+		return m.failed
+	}
+	if err := m.log.sync(); err != nil {
+		m.failed = err
+		return err
+	}
+	// How long complete files are, nobody needs to know.
+	m.log.sealed = m.log.sealed[:0]
+	next := m.state
+	next.log = m.log.at
+	state := next.encode()
+	if err := b.Set([]byte{spaceImages}, state[:], nil); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return nil
+}
+
+// image reads the page's image at p, which was made as of lsn. buf is of
+// [imageBuffer] bytes.
+func (r *logReader) image(p pointer, id PageID, lsn wal.LSN, page, buf []byte) error {
+	if p.length < imageHeader || p.length > imageHeader+wal.BlockSize {
+		return r.damagedImage(p, id, lsn)
+	}
+	buf = buf[:entryHeader+int(p.length)]
+	if err := r.readAt(p, buf); err != nil {
+		return err
+	}
+	e := decodeEntry(buf)
+	if e.kind != kindImage || e.length != p.length || e.start != lsn || !e.checksumHolds(buf) || !unpackImage(page, id, buf[entryHeader:]) {
+		return r.damagedImage(p, id, lsn)
+	}
+	return nil
+}
+
+// imageBuffer is the size of the largest entry of an image, in bytes.
+const imageBuffer = entryHeader + imageHeader + wal.BlockSize
+
+func (r *logReader) damagedImage(p pointer, id PageID, lsn wal.LSN) error {
+	return fmt.Errorf("%w: %s at byte %d does not hold the image of %s as of %s; make the cache anew from an empty directory",
+		ErrDamaged, r.fs.PathJoin(r.dir, logName(p.file)), p.offset, id, lsn)
+}
+
+// readImagesState reads what is durable of the images.
+func (s *Store) readImagesState() (imagesState, error) {
+	b, closer, err := s.ix.db.Get([]byte{spaceImages})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return imagesState{}, nil
+	}
+	if err != nil {
+		return imagesState{}, fmt.Errorf("index: %w", err)
+	}
+	st, err := decodeImagesState(b)
+	return st, errors.Join(err, closer.Close())
+}
+
+// recoverImages reads what is durable of the images and removes what lies beyond
+// it.
+func (s *Store) recoverImages(ctx context.Context, maxFile int64) error {
+	if s.state.SystemID == 0 {
+		if err := s.discardImport(ctx); err != nil {
+			return err
+		}
+	}
+	m := &s.images
+	var err error
+	if m.state, err = s.readImagesState(); err != nil {
+		return err
+	}
+	if err := removeLogs(s.fs, m.reader.dir, m.state.log.file); err != nil {
+		return err
+	}
+	m.log, err = openLog(s.fs, m.reader.dir, s.state.SystemID, maxFile, m.state.log)
+	return err
+}
