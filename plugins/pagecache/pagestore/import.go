@@ -136,15 +136,16 @@ func (s *Store) importPage(id PageID, page []byte) error {
 	if s.pending.keys() < maxPendingKeys {
 		return nil
 	}
-	return s.flushImport(context.Background())
+	return s.flushImport(nil)
 }
 
-// flushImport puts the keys of what was imported into the index.
-func (s *Store) flushImport(ctx context.Context) error {
+// flushImport puts the keys of what was imported into the index, unless abandoned
+// is closed before; nil never is.
+func (s *Store) flushImport(abandoned <-chan struct{}) error {
 	if err := errors.Join(s.fillBatch(), s.images.sync(s.ix.batch)); err != nil {
 		return err
 	}
-	if err := s.ix.commit(ctx); err != nil {
+	if err := s.ix.commitUntil(abandoned); err != nil {
 		return err
 	}
 	s.images.state.log = s.images.log.at
@@ -176,7 +177,7 @@ func (s *Store) EndImport(ctx context.Context, end wal.LSN) error {
 
 func (s *Store) endImport(ctx context.Context, end wal.LSN) error {
 	s.images.state.swept = s.state.Position
-	if err := s.flushImport(ctx); err != nil {
+	if err := s.flushImport(ctx.Done()); err != nil {
 		return err
 	}
 	s.state.SystemID, s.state.Horizon = s.imports.systemID, end

@@ -158,7 +158,7 @@ func TestImportAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := s.flushImport(t.Context()); err != nil {
+			if err := s.flushImport(nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -133,6 +134,18 @@ func (ix *index) backgroundError(err error) { ix.fault.set(fmt.Errorf("index: %w
 // background work that fails again and again, or would end the process, commit
 // returns the error, and the index is of no more use.
 func (ix *index) commit(ctx context.Context) error {
+	err := ix.commitUntil(ctx.Done())
+	if errors.Is(err, errAbandoned) {
+		return ctx.Err()
+	}
+	return err
+}
+
+// errAbandoned is the end of a commit for which nobody waited any more.
+var errAbandoned = errors.New("index: a commit was abandoned")
+
+// commitUntil is commit until abandoned is closed.
+func (ix *index) commitUntil(abandoned <-chan struct{}) error {
 	done := make(chan error, 1)
 	go func() { done <- ix.batch.Commit(pebble.Sync) }()
 	select {
@@ -143,9 +156,9 @@ func (ix *index) commit(ctx context.Context) error {
 	case <-ix.fault.seen:
 		ix.stuck = true
 		return ix.fault.err
-	case <-ctx.Done():
+	case <-abandoned:
 		ix.stuck = true
-		return ctx.Err()
+		return errAbandoned
 	}
 	ix.batch.Reset()
 	return nil
