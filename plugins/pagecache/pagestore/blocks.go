@@ -85,10 +85,24 @@ func compareSizes(a, b sizeEntry) int {
 type sizes struct {
 	known  map[forkKey]wal.BlockNumber // noFork: it does not exist
 	before map[forkKey]wal.BlockNumber // known of some time ago
-	last   forkKey                     // the fork that was asked for last, and its size
-	blocks wal.BlockNumber
+	recent [recentSizes]recentSize     // some of known, found faster
 
 	databases []databaseChange // since the last commit, in order
+}
+
+// recentSizes is how many forks are found without a look into a map: a power of 2.
+const recentSizes = 256
+
+type recentSize struct {
+	fork   forkKey
+	blocks wal.BlockNumber
+	used   bool
+}
+
+// slot is where a fork is in recent, if it is there.
+func (z *sizes) slot(k forkKey) *recentSize {
+	h := (k.rel ^ k.space) * 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
+	return &z.recent[h>>56]
 }
 
 // databaseChange is a record that made or dropped a database in a tablespace.
@@ -107,6 +121,7 @@ func (z *sizes) committed() {
 	z.databases = z.databases[:0]
 	if len(z.known) > maxSizes {
 		z.known, z.before = z.before, z.known
+		z.recent = [recentSizes]recentSize{} // so that what is in use comes to known
 		clear(z.known)
 	}
 }
@@ -116,7 +131,7 @@ func (z *sizes) set(k forkKey, n wal.BlockNumber) {
 		z.known = make(map[forkKey]wal.BlockNumber)
 	}
 	z.known[k] = n
-	z.last, z.blocks = k, n
+	*z.slot(k) = recentSize{fork: k, blocks: n, used: true}
 }
 
 // changeDatabase forgets the sizes of all that is in the database.
@@ -129,22 +144,21 @@ func (z *sizes) changeDatabase(d databaseChange) {
 			}
 		}
 	}
-	z.last = forkKey{}
+	z.recent = [recentSizes]recentSize{}
 	z.databases = append(z.databases, d)
 }
 
 // blocksOf is how long a fork is after the last record that was appended.
 func (s *Store) blocksOf(k forkKey) (wal.BlockNumber, error) {
 	z := &s.sizes
-	if z.last == k && k != (forkKey{}) {
-		return z.blocks, nil
+	if r := z.slot(k); r.used && r.fork == k {
+		return r.blocks, nil
 	}
 	n, ok := z.known[k]
-	if ok {
-		z.last, z.blocks = k, n
-		return n, nil
+	if !ok {
+		n, ok = z.before[k]
 	}
-	if n, ok = z.before[k]; !ok {
+	if !ok {
 		var err error
 		if n, err = s.appendedView().blocks(k, math.MaxUint64); err != nil {
 			return 0, err
