@@ -56,3 +56,7 @@ func decompressPGLZ(dst, src []byte) bool {
 	}
 	return s == len(src) && d == len(dst)
 }
+
+// DecompressPGLZ decompresses src into all of dst, and reports whether src is sound
+// and fills dst exactly, as for values of pages (common/pg_lzcompress.h).
+func DecompressPGLZ(dst, src []byte) bool { return decompressPGLZ(dst, src) }
