@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
 	"github.com/walplex/walplex/plugins/pagecache/pagestore"
@@ -21,48 +23,83 @@ import (
 const (
 	// maxCalls is how many calls run or wait at once, over all connections.
 	maxCalls = 1024
-	// maxRequest is the size of a request, in bytes.
-	maxRequest = 64 << 10
+	// maxRequest is the size of a request, in bytes: that of one that names maxPages
+	// pages has some 130 KiB.
+	maxRequest = 256 << 10
 	// goodbye is how long clients have to take their last answers at Close.
 	goodbye = 2 * time.Second
+	// handshake is how long a client has for its TLS handshake.
+	handshake = 10 * time.Second
+	// socketBuffer is how much is written to a socket at once, in bytes.
+	socketBuffer = 256 << 10
 )
 
-// service answers reads on a Unix socket.
+// service answers reads on a Unix socket, and on TCP with TLS.
 type service struct {
 	pagepb.UnimplementedPagesServer
-	path   string
 	store  *pagestore.Store
-	server *grpc.Server
+	keeps  *keeps        // what is not stored
+	major  int           // of the server; 0 is not known
+	chunks chunks        // memory of GetPages
 	calls  chan struct{} // one token a call
-	ended  chan error    // what Serve returned
+	socket string        // removed at the end
+	doors  []*door
 }
 
-// serve begins to answer reads of the store at path.
-func serve(path string, store *pagestore.Store) (*service, error) {
-	l, err := listenUnix(path)
+// door is a place at which the service listens.
+type door struct {
+	where  string
+	server *grpc.Server
+	ended  chan error // what Serve returned
+}
+
+// place is what a service listens on.
+type place struct {
+	socket string                           // path of the Unix socket
+	tcp    string                           // host:port, "" for none
+	tls    credentials.TransportCredentials // of tcp
+}
+
+// serve begins to answer reads of the store.
+func serve(at place, store *pagestore.Store, keeps *keeps, major int) (*service, error) {
+	s := &service{store: store, keeps: keeps, major: major, socket: at.socket, calls: make(chan struct{}, maxCalls)}
+	l, err := listenUnix(at.socket)
 	if err != nil {
 		return nil, err
 	}
-	s := &service{
-		path: path, store: store,
-		server: grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxCalls)),
-		calls:  make(chan struct{}, maxCalls),
-		ended:  make(chan error, 1),
+	var tcp net.Listener
+	if at.tcp != "" {
+		if tcp, err = net.Listen("tcp", at.tcp); err != nil {
+			return nil, errors.Join(fmt.Errorf("serve pages on listen_tcp: %w", err), l.Close(), os.Remove(at.socket))
+		}
 	}
-	pagepb.RegisterPagesServer(s.server, s)
-	go func() { s.ended <- s.server.Serve(l) }()
+	s.open(at.socket, l)
+	if tcp != nil {
+		s.open(tcp.Addr().String(), tcp, grpc.Creds(at.tls), grpc.ConnectionTimeout(handshake))
+	}
 	return s, nil
+}
+
+// open serves on a listener.
+func (s *service) open(where string, l net.Listener, more ...grpc.ServerOption) {
+	d := &door{where: where, ended: make(chan error, 1)}
+	d.server = grpc.NewServer(append(more, grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxCalls), grpc.WriteBufferSize(socketBuffer))...)
+	pagepb.RegisterPagesServer(d.server, s)
+	s.doors = append(s.doors, d)
+	go func() { d.ended <- d.server.Serve(l) }()
 }
 
 // fault is why the service does not run any more, nil while it does.
 func (s *service) fault() error {
-	select {
-	case err := <-s.ended:
-		s.ended <- err
-		return fmt.Errorf("serve pages on %s: %w", s.path, err)
-	default:
-		return nil
+	for _, d := range s.doors {
+		select {
+		case err := <-d.ended:
+			d.ended <- err
+			return fmt.Errorf("serve pages on %s: %w", d.where, err)
+		default:
+		}
 	}
+	return nil
 }
 
 // close ends the service. Calls that wait for the store have been ended by its
@@ -72,15 +109,19 @@ func (s *service) close(ctx context.Context) error {
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
-		s.server.GracefulStop()
+		for _, d := range s.doors {
+			d.server.GracefulStop()
+		}
 		close(done)
 	}()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		s.server.Stop()
+		for _, d := range s.doors {
+			d.server.Stop()
+		}
 	}
-	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(s.socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -98,37 +139,34 @@ func (s *service) enter() error {
 
 func (s *service) leave() { <-s.calls }
 
-// GetPage waits for the LSN and reads the page.
-func (s *service) GetPage(ctx context.Context, req *pagepb.GetPageRequest) (*pagepb.GetPageResponse, error) {
-	id := pagestore.PageID{
-		Rel:   wal.RelFileLocator{Spc: wal.OID(req.GetRelation().GetTablespace()), DB: wal.OID(req.GetRelation().GetDatabase()), Rel: wal.OID(req.GetRelation().GetRelation())},
-		Fork:  wal.ForkNumber(req.Fork),
-		Block: wal.BlockNumber(req.Block),
-	}
-	switch {
-	case id.Rel.Rel == 0:
-		return nil, status.Error(codes.InvalidArgument, "the request names no relation")
-	case req.Fork > uint32(wal.InitFork):
-		return nil, status.Errorf(codes.InvalidArgument, "there is no fork %d; the forks are 0 main, 1 fsm, 2 vm and 3 init", req.Fork)
-	}
+// asOf is the LSN of a request and how long it may wait for it.
+type asOf interface {
+	GetLsn() uint64
+	GetWaitMs() uint32
+}
+
+// read waits for the LSN of a request and calls f with it; at LSN 0, with the last
+// that can be read. Where a switch of timelines takes the LSN back meanwhile, it
+// is the new one's that counts: all is done again.
+func (s *service) read(ctx context.Context, req asOf, f func(at wal.LSN) error) error {
 	if err := s.enter(); err != nil {
-		return nil, err
+		return err
 	}
 	defer s.leave()
-	patient, cancel := patience(ctx, req.WaitMs)
+	patient, cancel := patience(ctx, req.GetWaitMs())
 	defer cancel()
 	for {
-		if _, err := s.store.Wait(patient, wal.LSN(req.Lsn)); err != nil {
-			return nil, readStatus(err)
-		}
-		a, err := s.store.ReadPage(ctx, id, wal.LSN(req.Lsn))
-		if errors.Is(err, pagestore.ErrNotReached) {
-			continue // a switch of timelines took the LSN back: it is the new one's that counts
-		}
+		st, err := s.store.Wait(patient, wal.LSN(req.GetLsn()))
 		if err != nil {
-			return nil, readStatus(err)
+			return readStatus(err)
 		}
-		return response(a), nil
+		at := wal.LSN(req.GetLsn())
+		if at == 0 {
+			at = st.LastValid
+		}
+		if err = f(at); !errors.Is(err, pagestore.ErrNotReached) {
+			return readStatus(err)
+		}
 	}
 }
 
@@ -140,63 +178,34 @@ func patience(ctx context.Context, ms uint32) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 }
 
-// WaitLSN waits for an LSN.
-func (s *service) WaitLSN(ctx context.Context, req *pagepb.WaitLSNRequest) (*pagepb.WaitLSNResponse, error) {
-	if err := s.enter(); err != nil {
-		return nil, err
-	}
-	defer s.leave()
-	ctx, cancel := patience(ctx, req.WaitMs)
-	defer cancel()
-	st, err := s.store.Wait(ctx, wal.LSN(req.Lsn))
-	if err != nil {
-		return nil, readStatus(err)
-	}
-	return &pagepb.WaitLSNResponse{LastValidLsn: uint64(st.LastValid)}, nil
-}
-
-// Status says what the cache holds.
-func (s *service) Status(context.Context, *pagepb.StatusRequest) (*pagepb.StatusResponse, error) {
-	st := s.store.Visible()
-	size, err := s.store.Size()
-	if err != nil {
-		return nil, readStatus(err)
-	}
-	return &pagepb.StatusResponse{
-		SystemIdentifier: st.SystemID,
-		Timeline:         uint32(st.Timeline),
-		HorizonLsn:       uint64(st.Horizon),
-		LastRecordLsn:    uint64(st.LastRecord),
-		LastValidLsn:     uint64(st.LastValid),
-		FlushedLsn:       uint64(st.Position),
-		ValuesBytes:      size.Values,
-		IndexBytes:       size.Index,
-	}, nil
-}
-
-func response(a *pagestore.Answer) *pagepb.GetPageResponse {
-	return &pagepb.GetPageResponse{Lsn: uint64(a.At), Image: &pagepb.PageImage{Page: a.Page, EndLsn: uint64(a.LastLSN)}}
-}
-
 // readStatus gives an error the code that pages.proto promises.
 func readStatus(err error) error {
-	code := codes.Internal
+	if err == nil {
+		return nil
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(code(err), err.Error())
+}
+
+func code(err error) codes.Code {
 	var damaged *wal.Error
 	switch {
-	case errors.Is(err, pagestore.ErrNotFound):
-		code = codes.NotFound
+	case errors.Is(err, pagestore.ErrNotFound), errors.Is(err, errNotKept):
+		return codes.NotFound
 	case errors.Is(err, pagestore.ErrNoBase):
-		code = codes.FailedPrecondition
+		return codes.FailedPrecondition
 	case errors.Is(err, pagestore.ErrBelowHorizon):
-		code = codes.OutOfRange
+		return codes.OutOfRange
 	case errors.Is(err, pagestore.ErrClosed):
-		code = codes.Unavailable
+		return codes.Unavailable
 	case errors.Is(err, pagestore.ErrDamaged), errors.As(err, &damaged):
-		code = codes.DataLoss
+		return codes.DataLoss
 	case errors.Is(err, context.Canceled):
-		code = codes.Canceled
+		return codes.Canceled
 	case errors.Is(err, pagestore.ErrNotReached), errors.Is(err, context.DeadlineExceeded):
-		code = codes.DeadlineExceeded
+		return codes.DeadlineExceeded
 	}
-	return status.Error(code, err.Error())
+	return codes.Internal
 }

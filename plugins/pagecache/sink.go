@@ -22,6 +22,7 @@ type sink struct {
 
 	system  sdk.System
 	store   *pagestore.Store
+	keeps   *keeps
 	service *service
 	at      pagestore.Progress // after the last batch
 	started bool               // a batch came
@@ -31,7 +32,19 @@ func newSink(c *Config, fs vfs.FS) *sink { return &sink{config: c, fs: fs} }
 
 // Open opens the store and begins to answer reads.
 func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, error) {
+	if req.Filtered {
+		return sdk.OpenResult{}, sdk.Permanentf("sink %q has a filter, and pages of which records are missing would be wrong: take the filter out; "+
+			"to keep fewer pages, set databases or relations in the sink's config", req.Sink)
+	}
 	s.system = req.System
+	at := place{socket: s.config.listen(), tcp: s.config.ListenTCP}
+	var err error
+	if at.tls, err = s.config.tcpCredentials(); err != nil {
+		return sdk.OpenResult{}, err
+	}
+	if s.keeps, err = newKeeps(s.config); err != nil {
+		return sdk.OpenResult{}, sdk.Permanent(err)
+	}
 	o := pagestore.Options{FS: s.fs, Logger: req.Logger, LockWait: req.LockWait, MaxLogFile: s.maxLogFile}
 	if filepath.Dir(s.config.listen()) == filepath.Clean(s.config.Directory) {
 		name := filepath.Base(s.config.listen())
@@ -44,7 +57,10 @@ func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 	if err := req.MustHold(s.config.Directory); store.New() && err != nil {
 		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx))
 	}
-	service, err := serve(s.config.listen(), store)
+	if err := settleKeeps(s.fs, s.config.Directory, s.keeps, store.New()); err != nil {
+		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx))
+	}
+	service, err := serve(at, store, s.keeps, s.system.ServerVersion/10000)
 	if err != nil {
 		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx))
 	}
@@ -79,6 +95,14 @@ func (s *sink) Write(ctx context.Context, b *sdk.Batch) error {
 		return err
 	}
 	for rec := range b.Records() {
+		if !s.keeps.record(rec) {
+			continue
+		}
+		if s.keeps.copies(rec) {
+			if err := s.keeps.write(s.fs, s.config.Directory); err != nil {
+				return err
+			}
+		}
 		if err := s.store.Append(rec); err != nil {
 			return err
 		}

@@ -1,5 +1,11 @@
 // Package pageclient reads pages from a running page_cache sink, over the Unix
-// socket on which it listens.
+// socket on which it listens, or over TCP with TLS on both sides.
+//
+//	c, err := pageclient.Dial("/var/lib/walplex/pages/pages.sock")
+//	res, err := c.Page(ctx, pageclient.PageRequest{Rel: rel, Block: 7, LSN: lsn})
+//
+// Package pagepb is the service that it calls, and says what each answer means.
+// Errors of the sink are [*Error], with the code that pagepb promises.
 package pageclient
 
 import (
@@ -7,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,80 +23,72 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/walplex/walplex/sdk/pagepb"
-	"github.com/walplex/walplex/sdk/wal"
 )
 
-// grace is what a call gets beyond the time that it may wait, so that the sink's
-// own words about the wait arrive.
-const grace = 5 * time.Second
+// Limits of a connection.
+const (
+	// grace is what a call gets beyond the time that it may wait, so that the sink's
+	// own words about the wait arrive.
+	grace = 5 * time.Second
+	// maxAnswer bounds one part of an answer, in bytes: a record of a page's history
+	// has up to 16 MiB.
+	maxAnswer = 32 << 20
+	// streamWindow and connWindow bound what the sink sends ahead of us, in bytes.
+	streamWindow = 8 << 20
+	connWindow   = 16 << 20
+	// socketBuffer is how much is read at once, in bytes.
+	socketBuffer = 256 << 10
+)
 
 // Client is a connection to a page_cache sink. It is safe for concurrent use.
 type Client struct {
-	socket string
-	conn   *grpc.ClientConn
-	pages  pagepb.PagesClient
-	dialed atomic.Pointer[net.OpError] // why the last attempt to connect failed, nil when it did not
+	where string // the sink, for people
+	hint  string // what to do when nobody answers there
+	conn  *grpc.ClientConn
+	pages pagepb.PagesClient
+	fault atomic.Pointer[error] // why there is no connection, nil where there is one
 }
 
 // Dial names the socket. It connects with the first call.
 func Dial(socket string) (*Client, error) {
-	c := &Client{socket: socket}
-	dial := func(ctx context.Context, _ string) (net.Conn, error) {
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "unix", socket)
-		var failed *net.OpError
-		errors.As(err, &failed)
-		c.dialed.Store(failed)
-		return conn, err
-	}
+	c := &Client{where: socket, hint: "start walplex with one, or name its socket"}
 	// A Unix socket with permissions is the protection that TLS would be.
-	conn, err := grpc.NewClient("passthrough:///page_cache",
-		grpc.WithContextDialer(dial), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return c, c.open(func(ctx context.Context, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	})
+}
+
+// open makes the connection, which dial will connect.
+func (c *Client) open(dial func(context.Context, string) (net.Conn, error)) (err error) {
+	c.conn, err = grpc.NewClient("passthrough:///page_cache",
+		grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) {
+			conn, err := dial(ctx, to)
+			c.note(err)
+			return conn, err
+		}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // dial has TLS where it is wanted
+		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithReadBufferSize(socketBuffer),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c.conn, c.pages = conn, pagepb.NewPagesClient(conn)
-	return c, nil
+	c.pages = pagepb.NewPagesClient(c.conn)
+	return nil
+}
+
+// note keeps why there is no connection.
+func (c *Client) note(err error) {
+	if err == nil {
+		c.fault.Store(nil)
+		return
+	}
+	c.fault.Store(&err)
 }
 
 // Close closes the connection.
 func (c *Client) Close() error { return c.conn.Close() }
-
-// PageRequest names a page as of an LSN.
-type PageRequest struct {
-	Rel   wal.RelFileLocator
-	Fork  wal.ForkNumber
-	Block wal.BlockNumber
-	LSN   wal.LSN       // 0: as of the last WAL that the sink can read
-	Wait  time.Duration // how long to wait for the LSN; 0: as long as ctx lasts
-}
-
-// Page reads a page.
-func (c *Client) Page(ctx context.Context, r PageRequest) (*pagepb.GetPageResponse, error) {
-	ctx, cancel := bounded(ctx, r.Wait)
-	defer cancel()
-	res, err := c.pages.GetPage(ctx, &pagepb.GetPageRequest{
-		Relation: &pagepb.Relation{Tablespace: uint32(r.Rel.Spc), Database: uint32(r.Rel.DB), Relation: uint32(r.Rel.Rel)},
-		Fork:     uint32(r.Fork), Block: uint32(r.Block), Lsn: uint64(r.LSN), WaitMs: milliseconds(r.Wait),
-	})
-	return res, c.explain(err)
-}
-
-// Wait returns once every record that ends at or before lsn can be read, and
-// answers how far the WAL was received. It waits up to wait, or, when that is 0,
-// as long as ctx lasts.
-func (c *Client) Wait(ctx context.Context, lsn wal.LSN, wait time.Duration) (wal.LSN, error) {
-	ctx, cancel := bounded(ctx, wait)
-	defer cancel()
-	res, err := c.pages.WaitLSN(ctx, &pagepb.WaitLSNRequest{Lsn: uint64(lsn), WaitMs: milliseconds(wait)})
-	return wal.LSN(res.GetLastValidLsn()), c.explain(err)
-}
-
-// Status says what the sink holds.
-func (c *Client) Status(ctx context.Context) (*pagepb.StatusResponse, error) {
-	res, err := c.pages.Status(ctx, &pagepb.StatusRequest{})
-	return res, c.explain(err)
-}
 
 func bounded(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
 	if wait <= 0 {
@@ -111,10 +110,19 @@ func (c *Client) explain(err error) error {
 	}
 	st := status.Convert(err)
 	e := &Error{Code: st.Code(), Reason: st.Message()}
-	if failed := c.dialed.Load(); failed != nil && st.Code() == codes.Unavailable {
-		e.Reason = fmt.Sprintf("no page_cache sink answers at %s: %v; start walplex with one, or name its socket", c.socket, failed.Err)
+	if fault := c.fault.Load(); fault != nil && st.Code() == codes.Unavailable {
+		e.Reason = fmt.Sprintf("no page_cache sink answers at %s: %v; %s", c.where, plain(*fault), c.hint)
 	}
 	return e
+}
+
+// plain leaves out of a network error what is said already.
+func plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return op.Err
+	}
+	return err
 }
 
 // Error is what the sink answered instead of a page, or why it did not.
@@ -135,4 +143,13 @@ func Code(err error) codes.Code {
 		return e.Code
 	}
 	return codes.Unknown
+}
+
+// NotKept begins the sink's answer for a relation that its settings leave out, a
+// NOT_FOUND that is no finding about the relation.
+const NotKept = "not kept here"
+
+// IsNotKept reports whether the sink has answered so.
+func IsNotKept(err error) bool {
+	return Code(err) == codes.NotFound && strings.HasPrefix(err.Error(), NotKept)
 }

@@ -13,7 +13,8 @@ import (
 
 // GetOptions are what a user says of a page, in the form in which it is typed.
 type GetOptions struct {
-	From     string        // the sink's socket
+	From     string        // the sink's socket, or tcp://host:port
+	TLS      TLSOptions    // with tcp
 	Relation string        // tablespace/database/relation file number
 	Fork     string        // main, fsm, vm or init; "" is main
 	Block    uint32        // from 0
@@ -28,31 +29,37 @@ const DefaultWait = 30 * time.Second
 // GetPage writes the page to w, 8192 bytes as they lie in a relation's file, and
 // nothing else.
 func GetPage(ctx context.Context, w io.Writer, o GetOptions) error {
-	req, err := o.request()
+	page, _, err := ReadPage(ctx, o)
 	if err != nil {
 		return err
-	}
-	c, err := Dial(o.From)
-	if err != nil {
-		return err
-	}
-	defer c.Close() // nothing is in flight any more
-	res, err := c.Page(ctx, req)
-	if err != nil {
-		return err
-	}
-	page := res.GetImage().GetPage()
-	if len(page) != wal.BlockSize {
-		return fmt.Errorf("the sink at %s answered a page of %d bytes, want %d", o.From, len(page), wal.BlockSize)
 	}
 	_, err = w.Write(page)
 	return err
 }
 
-func (o *GetOptions) request() (r PageRequest, err error) {
-	if o.From == "" {
-		return r, fmt.Errorf("name the socket of the page_cache sink, which is pages.sock in its directory unless configured")
+// ReadPage reads the page, 8192 bytes, and says as of which LSN it is.
+func ReadPage(ctx context.Context, o GetOptions) ([]byte, wal.LSN, error) {
+	c, err := DialFrom(o.From, o.TLS)
+	if err != nil {
+		return nil, 0, err
 	}
+	defer c.Close() // nothing is in flight any more
+	req, err := o.request()
+	if err != nil {
+		return nil, 0, err
+	}
+	res, err := c.Page(ctx, req)
+	if err != nil {
+		return nil, 0, err
+	}
+	page := res.GetImage().GetPage()
+	if len(page) != wal.BlockSize {
+		return nil, 0, fmt.Errorf("the sink at %s answered a page of %d bytes, want %d", o.From, len(page), wal.BlockSize)
+	}
+	return page, wal.LSN(res.Lsn), nil
+}
+
+func (o *GetOptions) request() (r PageRequest, err error) {
 	r.Block, r.Wait = wal.BlockNumber(o.Block), o.Wait
 	if r.Wait == 0 {
 		r.Wait = DefaultWait
