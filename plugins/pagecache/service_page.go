@@ -9,8 +9,6 @@ import (
 	"github.com/walplex/walplex/plugins/pagecache/pagestore"
 	"github.com/walplex/walplex/sdk/pagepb"
 	"github.com/walplex/walplex/sdk/wal"
-	"github.com/walplex/walplex/sdk/wal/relfile"
-	"github.com/walplex/walplex/sdk/wal/slru"
 )
 
 // relation is the relation that a request names, where the sink stores it.
@@ -46,37 +44,4 @@ func (s *service) page(ctx context.Context, req asOf, id pagestore.PageID) (*pag
 		return nil, err
 	}
 	return &pagepb.GetPageResponse{Lsn: uint64(a.At), Image: &pagepb.PageImage{Page: a.Page, EndLsn: uint64(a.LastLSN)}}, nil
-}
-
-// GetSLRUPage waits for the LSN and reads the page.
-func (s *service) GetSLRUPage(ctx context.Context, req *pagepb.GetSLRUPageRequest) (*pagepb.GetPageResponse, error) {
-	kind := slru.Kind(req.Slru)
-	if kind < slru.Xact || kind > slru.CommitTs {
-		return nil, status.Errorf(codes.InvalidArgument, "there is no SLRU %d; they are 1 pg_xact, 2 pg_multixact/offsets, 3 pg_multixact/members and 4 pg_commit_ts", req.Slru)
-	}
-	return s.page(ctx, req, pagestore.SLRUPage(kind, req.Page))
-}
-
-// Sizes of pg_filenode.map (RelMapFile in utils/cache/relmapper.c), bytes: 62
-// mappings of 8 bytes until PG15, 64 since.
-const (
-	relMapSize14 = 512
-	relMapSize16 = 524
-)
-
-// GetRelMap waits for the LSN and reads the map.
-func (s *service) GetRelMap(ctx context.Context, req *pagepb.GetRelMapRequest) (*pagepb.GetRelMapResponse, error) {
-	spc, db := wal.OID(req.Tablespace), wal.OID(req.Database)
-	if spc == 0 || (db == 0) != (spc == relfile.GlobalSpace) {
-		return nil, status.Errorf(codes.InvalidArgument, "database %d in tablespace %d has no relation map; the shared one is database 0 in tablespace %d", db, spc, relfile.GlobalSpace)
-	}
-	res, err := s.page(ctx, req, pagestore.RelMapPage(spc, db))
-	if err != nil {
-		return nil, err
-	}
-	size := relMapSize16
-	if s.major < 16 {
-		size = relMapSize14
-	}
-	return &pagepb.GetRelMapResponse{Lsn: res.Lsn, File: res.Image.Page[:size]}, nil
 }

@@ -58,7 +58,9 @@ func (s *service) DbSize(ctx context.Context, req *pagepb.DbSizeRequest) (*pagep
 	err := s.read(ctx, req, func(at wal.LSN) (err error) {
 		res.Bytes = 0
 		at, err = s.store.EachFork(ctx, at, &db, func(f pagestore.RelFork) error {
-			res.Bytes += uint64(f.Blocks) * wal.BlockSize
+			if s.keeps.check(f.Rel) == nil {
+				res.Bytes += uint64(f.Blocks) * wal.BlockSize
+			}
 			return nil
 		})
 		res.Lsn = uint64(at)

@@ -301,7 +301,7 @@ func TestServiceFault(t *testing.T) {
 	w := waltest.New(waltest.Options{})
 	w.Append(waltest.Commit(700, time.Unix(0, 0)))
 	l := begin(t, vfs.NewMem(), "/pages", w)
-	l.sink.service.ended <- net.ErrClosed
+	l.sink.service.doors[0].ended <- net.ErrClosed
 	if _, err := l.Flush(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("got %v", err)
 	}
