@@ -103,5 +103,6 @@ func (c *Config) validateTCP(wrong func(name, summary, detail string)) {
 // Definition is the sink type page_cache.
 func Definition() *sdk.Definition {
 	return sdk.Define("page_cache", func(c *Config) sdk.Sink { return newSink(c, vfs.Default) },
-		sdk.Records(), sdk.Rewinds(), sdk.ReportsApplied(), sdk.MaxRecord(pagestore.MaxReadRecord))
+		sdk.Records(), sdk.Rewinds(), sdk.ReportsApplied(), sdk.BaseBackup(func(c *Config) bool { return c.BaseBackup }),
+		sdk.MaxRecord(pagestore.MaxReadRecord))
 }

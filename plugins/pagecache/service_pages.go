@@ -143,13 +143,12 @@ func (s *service) fill(ctx context.Context, k *chunk, at wal.LSN, ids func(int) 
 	for i := range count {
 		id, page := ids(first+i), r.Pages[i*wal.BlockSize:][:wal.BlockSize]
 		err := s.keeps.check(id.Rel)
-		var a *pagestore.Answer
+		var a pagestore.Answer
 		if err == nil {
-			a, err = s.store.ReadPage(ctx, id, at)
+			a, err = s.store.ReadPageInto(ctx, id, at, page)
 		}
 		if err == nil {
 			r.EndLsns[i] = uint64(a.LastLSN)
-			copy(page, a.Page)
 			continue
 		}
 		switch {

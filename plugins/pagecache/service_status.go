@@ -38,6 +38,8 @@ func (s *service) Status(context.Context, *pagepb.StatusRequest) (*pagepb.Status
 		FlushedLsn:       uint64(st.Position),
 		ValuesBytes:      size.Values,
 		IndexBytes:       size.Index,
+		ImageBytes:       size.Images,
+		BaseBackupLsn:    uint64(st.BaseLSN),
 		SegmentSize:      uint32(st.SegmentSize),
 		ServerVersion:    uint32(s.major),
 	}, nil

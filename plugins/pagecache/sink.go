@@ -24,8 +24,10 @@ type sink struct {
 	store   *pagestore.Store
 	keeps   *keeps
 	service *service
+	backup  *backup            // that is being imported
 	at      pagestore.Progress // after the last batch
 	started bool               // a batch came
+	upkeep  *upkeep
 }
 
 func newSink(c *Config, fs vfs.FS) *sink { return &sink{config: c, fs: fs} }
@@ -65,12 +67,14 @@ func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx))
 	}
 	s.store, s.service = store, service
+	s.upkeep = startUpkeep(ctx, store, newGauges(req.Metrics), req.Logger)
 	st := store.State()
 	s.at = pagestore.Progress{Position: st.Position, LastValid: st.LastValid}
 	return sdk.OpenResult{
-		New:      store.New(),
-		SystemID: st.SystemID,
-		Position: wal.Position{Timeline: st.Timeline, LSN: st.Position},
+		New:         store.New(),
+		SystemID:    st.SystemID,
+		Position:    wal.Position{Timeline: st.Timeline, LSN: st.Position},
+		WantsBackup: store.New() && s.config.BaseBackup,
 	}, nil
 }
 
@@ -128,10 +132,20 @@ func (s *sink) follows(b *sdk.Batch) error {
 	case st.Timeline != b.Timeline():
 		return sdk.Permanentf("%s holds pages of timeline %d up to %s, and WAL of timeline %d comes without a switch between them: use another directory",
 			s.config.Directory, st.Timeline, st.Position, b.Timeline())
-	case first && b.From() != s.at.Position:
+	case first && b.From() != s.at.Position && !afterBackup(st, b.From()):
 		return fmt.Errorf("gap in the stream: %s holds records up to %s, and WAL follows from %s", s.config.Directory, s.at.Position, b.From())
 	}
 	return nil
+}
+
+// longPageHeader is SizeOfXLogLongPHD (access/xlog_internal.h), bytes.
+const longPageHeader = 40
+
+// afterBackup says that the WAL from an LSN on is what follows a base backup: that
+// begins with a record, which the end of the one before it may precede by the
+// header of a page.
+func afterBackup(st pagestore.State, from wal.LSN) bool {
+	return st.Position == st.BaseLSN && from <= st.BaseLSN && st.BaseLSN-from <= longPageHeader
 }
 
 func (s *sink) sameSystem(st pagestore.State) error {
@@ -206,6 +220,7 @@ func (s *sink) Applied() wal.LSN { return s.store.Visible().Position }
 // Close ends the service and releases the directory. What was not flushed is
 // gone.
 func (s *sink) Close(ctx context.Context) error {
+	s.upkeep.stop()
 	// The store first: it ends the reads that wait, which then tell their clients.
 	err := s.store.Close(ctx)
 	return errors.Join(err, s.service.close(ctx))
