@@ -113,6 +113,10 @@ type databaseChange struct {
 	source uint64 // of databaseCopied: the tablespace and database whose files were copied
 }
 
+func makeDatabaseChange(c *change, lsn wal.LSN) databaseChange {
+	return databaseChange{space: makeSpace(c.rel.Spc, c.rel.DB), kind: c.kind, lsn: lsn, source: makeSpace(c.from.spc, c.from.db)}
+}
+
 // forget is for when what was appended is gone.
 func (z *sizes) forget() { *z = sizes{} }
 
@@ -196,7 +200,7 @@ func (s *Store) noteSizes(rec *wal.Record, changes []change) error {
 		}
 	}
 	for i := range changes {
-		if err := s.resizeBy(&changes[i], rec); err != nil {
+		if err := s.resizeBy(&changes[i], rec.EndLSN); err != nil {
 			return err
 		}
 	}
@@ -215,33 +219,17 @@ func (s *Store) touch(k forkKey, block wal.BlockNumber, lsn wal.LSN) error {
 }
 
 // resizeBy notes what a change of a relation or a database does to sizes.
-func (s *Store) resizeBy(c *change, rec *wal.Record) error {
+func (s *Store) resizeBy(c *change, lsn wal.LSN) error {
 	switch c.kind {
 	case relationCreated:
-		return s.sizeMade(c, rec.EndLSN)
+		return s.sizeMade(c, lsn)
 	case relationCut:
-		return s.sizeCut(c, rec.EndLSN)
+		return s.sizeCut(c, lsn)
 	case relationDropped:
-		return s.sizeGone(c.rel, rec.EndLSN, wal.MainFork, wal.FSMFork, wal.VisibilityMapFork, wal.InitFork)
+		return s.sizeGone(c.rel, lsn, wal.MainFork, wal.FSMFork, wal.VisibilityMapFork, wal.InitFork)
 	}
-	d := databaseChange{space: makeSpace(c.rel.Spc, c.rel.DB), kind: c.kind, lsn: rec.EndLSN}
-	if c.kind == databaseCopied {
-		d.source = copySource(rec)
-	}
-	s.sizes.changeDatabase(d)
+	s.sizes.changeDatabase(makeDatabaseChange(c, lsn))
 	return nil
-}
-
-// copySource reads which files a record of CREATE DATABASE has copied.
-// xl_dbase_create_file_copy_rec (commands/dbcommands_xlog.h; xl_dbase_create_rec
-// before PG15): db_id, tablespace_id, src_db_id, src_tablespace_id. A record
-// that is too short names what nobody has.
-func copySource(rec *wal.Record) uint64 {
-	main := rec.MainData()
-	if len(main) < 16 {
-		return 0
-	}
-	return makeSpace(wal.OID(le.Uint32(main[12:])), wal.OID(le.Uint32(main[8:])))
 }
 
 // sizeMade is for a fork that was made: it is empty, whatever had the file's

@@ -32,7 +32,7 @@ func (s *Store) RelSize(ctx context.Context, rel wal.RelFileLocator, fork wal.Fo
 		return 0, 0, err
 	}
 	n, err := s.committedView(ctx).blocks(makeForkKey(rel, fork), at)
-	if err != nil {
+	if err = s.unlessCollected(at, err); err != nil {
 		return 0, 0, err
 	}
 	if n == noFork {
@@ -155,5 +155,5 @@ func parseDatabase(space uint64, k, v []byte) (databaseChange, error) {
 		return databaseChange{}, fmt.Errorf("%w: a value of %d bytes in the index", ErrDamaged, len(v))
 	}
 	c := parseChange(forkKey{space: space}.locator(), v[pointerSize:])
-	return databaseChange{space: space, kind: c.kind, lsn: keyLSN(k), source: makeSpace(c.from.spc, c.from.db)}, nil
+	return makeDatabaseChange(&c, keyLSN(k)), nil
 }

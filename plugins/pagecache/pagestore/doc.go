@@ -115,7 +115,10 @@
 // key needs the log of values.
 //
 // SLRU pages and relation maps are pages of pseudo relations, in tablespace 0,
-// which no relation has.
+// which no relation has. The relation map of a database in a tablespace is block
+// "tablespace" of {0, database, 5}, and its first bytes are the file's; a record
+// that brings a map is an image of it. A database that is made, copied or dropped
+// concerns its map as it does the pages of its relations.
 //
 // # Base backup
 //

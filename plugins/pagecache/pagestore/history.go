@@ -222,7 +222,7 @@ func (r *reading) indexError() error {
 // findEnd looks for what happened to the relation. Only what did after the base
 // can matter.
 func (r *reading) findEnd(ctx context.Context, high wal.LSN) error {
-	if r.id.Rel.Spc == 0 {
+	if r.id.Rel.Spc == 0 && !r.id.isRelMap() {
 		return r.zeroBase() // a pseudo relation goes through nothing
 	}
 	if err := r.relationChanges(ctx, r.baseLSN, high); err != nil {

@@ -51,6 +51,9 @@ type PageID struct {
 }
 
 func (p PageID) String() string {
+	if p.isRelMap() {
+		return fmt.Sprintf("the relation map of database %d in tablespace %d", p.Rel.DB, p.Block)
+	}
 	return fmt.Sprintf("block %d of relation %s, fork %s", p.Block, p.Rel, p.Fork)
 }
 

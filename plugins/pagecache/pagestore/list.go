@@ -39,13 +39,13 @@ func (s *Store) EachFork(ctx context.Context, lsn wal.LSN, db *wal.OID, f func(R
 	defer l.close()
 	for space, ok := l.firstSpace(0, db); ok; space, ok = l.firstSpace(space+1, db) {
 		if err := l.eachIn(ctx, space, at, f); err != nil {
-			return 0, err
+			return 0, s.unlessCollected(at, err)
 		}
 		if space == math.MaxUint64 {
 			break
 		}
 	}
-	return at, l.error()
+	return at, s.unlessCollected(at, l.error())
 }
 
 // DbSize is how many bytes all forks of all relations of a database have as of

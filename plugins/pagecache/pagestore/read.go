@@ -126,9 +126,7 @@ func (r *reading) beginCopy(ctx context.Context, a *Answer, copies int) error {
 	if copies >= maxCopies {
 		return fmt.Errorf("%w: %s as of %s: database %d is a copy of a copy, more than %d times over", ErrNoBase, r.id, a.At, r.id.Rel.DB, maxCopies)
 	}
-	source := r.id
-	source.Rel.Spc, source.Rel.DB = r.end.from.spc, r.end.from.db
-	from, err := r.s.readPage(ctx, &r.st, source, r.end.lsn-1, a.Page, copies+1)
+	from, err := r.s.readPage(ctx, &r.st, r.id.in(r.end.from), r.end.lsn-1, a.Page, copies+1)
 	switch {
 	case err == nil:
 		a.LastLSN, a.Records = from.LastLSN, from.Records
@@ -173,6 +171,9 @@ type replay struct {
 // apply does to the page what the record does to it, by each reference to it and
 // without one.
 func (r *replay) apply(rec *wal.Record) error {
+	if r.id.isRelMap() {
+		return r.applyRelMap(rec)
+	}
 	at := pageLSN(r.page)
 	if r.imported && at >= rec.EndLSN && r.id.Fork != wal.VisibilityMapFork {
 		return nil // as recovery passes over it

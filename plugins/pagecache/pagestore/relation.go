@@ -16,8 +16,8 @@ import (
 func (r *reading) relationChanges(ctx context.Context, low, high wal.LSN) error {
 	// The database first, so that what happened to the relation before counts no
 	// more.
-	database := wal.RelFileLocator{Spc: r.id.Rel.Spc, DB: r.id.Rel.DB}
-	for _, rel := range []wal.RelFileLocator{database, r.id.Rel} {
+	in := r.id.database()
+	for _, rel := range []wal.RelFileLocator{{Spc: in.spc, DB: in.db}, r.id.Rel} {
 		err := r.s.eachChange(ctx, rel, low, high, func(c change, end wal.LSN, p pointer) bool {
 			switch c.means(r.id) {
 			case endsPage:

@@ -268,6 +268,7 @@ func (s *Store) note(rec *wal.Record, ptr pointer, changes []change) {
 		}
 	} else {
 		p.alone = append(p.alone, aloneEntry{lsn: rec.EndLSN, ptr: ptr, rmgr: rec.RmgrID, info: rec.Info})
+		p.noteRelMap(rec, ptr)
 	}
 	for _, c := range changes {
 		p.changes = append(p.changes, changeEntry{change: c, lsn: rec.EndLSN, ptr: ptr})
