@@ -6,28 +6,116 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/waltest"
 )
 
-// BenchmarkReadPage reads a page that so many records have changed since its base.
+// benchStore is a store of so many pages that so many records have changed since
+// their bases.
+func benchStore(b *testing.B, pages, records int, o Options) *Store {
+	b.Helper()
+	w := waltest.New(waltest.Options{})
+	for off := range uint16(records) {
+		for block := range wal.BlockNumber(pages) {
+			w.Append(waltest.HeapInsert(700, testPage.Rel, block, off+1, []byte("a tuple of some thirty bytes..")))
+		}
+	}
+	o.FS = vfs.Default
+	s, err := Open(b.Context(), b.TempDir(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { closeTest(b, s) })
+	fill(b, s, w)
+	return s
+}
+
+// BenchmarkReadPage reads a page that so many records have changed since its base,
+// by redo each time.
 func BenchmarkReadPage(b *testing.B) {
-	for _, n := range []int{1, 10, 100} {
+	for _, n := range []int{1, 16, 100} {
 		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
-			w := waltest.New(waltest.Options{})
-			for off := range uint16(n) {
-				w.Append(waltest.HeapInsert(700, testPage.Rel, 0, off+1, []byte("a tuple of some thirty bytes..")))
-			}
-			s, err := Open(b.Context(), b.TempDir(), Options{FS: vfs.Default})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer closeTest(b, s)
-			fill(b, s, w)
+			s := benchStore(b, 1, n, Options{CacheBytes: -1})
+			page := make([]byte, wal.BlockSize)
+			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.ReadPage(b.Context(), testPage, 0); err != nil {
+				if _, err := s.ReadPageInto(b.Context(), testPage, 0, page); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkReadPageAgain reads pages that are in memory.
+func BenchmarkReadPageAgain(b *testing.B) {
+	const pages = 1000
+	s := benchStore(b, pages, 10, Options{})
+	page := make([]byte, wal.BlockSize)
+	id := testPage
+	b.ReportAllocs()
+	for b.Loop() {
+		id.Block = (id.Block + 1) % pages
+		if _, err := s.ReadPageInto(b.Context(), id, 0, page); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkReadImage reads pages of a base backup.
+func BenchmarkReadImage(b *testing.B) {
+	const pages = 1000
+	s, err := Open(b.Context(), b.TempDir(), Options{FS: vfs.Default, CacheBytes: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer closeTest(b, s)
+	list := make([][]byte, pages)
+	for i := range list {
+		list[i] = stamped(8, byte(i))
+	}
+	importTest(b, s, 8, 8, list...)
+	page := make([]byte, wal.BlockSize)
+	id := testPage
+	b.ReportAllocs()
+	for b.Loop() {
+		id.Block = (id.Block + 1) % pages
+		if _, err := s.ReadPageInto(b.Context(), id, 0, page); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkIngest appends records, and commits every 256 KiB of them.
+func BenchmarkIngest(b *testing.B) {
+	w := waltest.New(waltest.Options{})
+	for i := range 200_000 {
+		w.Append(waltest.HeapInsert(700, testPage.Rel, wal.BlockNumber(i*7919%20_000), 2, []byte("a tuple of some thirty bytes..")))
+	}
+	recs := records(b, w)
+	b.SetBytes(int64(len(w.Bytes())))
+	for b.Loop() {
+		b.StopTimer()
+		s, err := Open(b.Context(), b.TempDir(), Options{FS: vfs.Default})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Begin(waltest.DefaultSystemID, 1, wal.MinSegmentSize, w.Options().Start)
+		b.StartTimer()
+		at := w.Options().Start
+		for i := range recs {
+			if err := s.Append(&recs[i]); err != nil {
+				b.Fatal(err)
+			}
+			if end := recs[i].EndLSN; end >= at+256<<10 || i == len(recs)-1 {
+				at = end
+				if err := s.Commit(b.Context(), Progress{Position: end, LastValid: end}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		b.StopTimer()
+		closeTest(b, s)
+		b.StartTimer()
 	}
 }

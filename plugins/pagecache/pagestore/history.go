@@ -51,7 +51,7 @@ func (s *Store) EachVersion(ctx context.Context, id PageID, lsn wal.LSN, f func(
 	}
 	r := s.newReading(id, &st)
 	defer s.putReading(r)
-	if err := r.find(ctx, lsn); err != nil {
+	if err := r.find(ctx, 0, lsn); err != nil {
 		return 0, s.unlessCollected(lsn, err)
 	}
 	if !r.more && r.base != MadeBase {
@@ -88,7 +88,7 @@ func belowHorizon(lsn, horizon wal.LSN) error {
 // unlessCollected is err unless the horizon went beyond lsn while it was read:
 // then nothing that was found counts.
 func (s *Store) unlessCollected(lsn wal.LSN, err error) error {
-	if h := s.visible.state().Horizon; lsn < h {
+	if h := s.visible.horizon(); lsn < h {
 		return belowHorizon(lsn, h)
 	}
 	return err
@@ -114,6 +114,7 @@ type reading struct {
 	st       State
 	base     Base
 	baseLSN  wal.LSN // of an ImageBase, InitBase or MadeBase
+	low      wal.LSN // the page is known as of it; 0: it is not
 	image    pointer // of a MadeBase
 	imported bool    // the image is of the base backup
 	it       *pebble.Iterator
@@ -158,9 +159,11 @@ func (s *Store) putReading(r *reading) {
 	s.reads.Put(r)
 }
 
-// find finds the page's versions up to high, from its base on.
-func (r *reading) find(ctx context.Context, high wal.LSN) error {
-	r.lower, r.upper = pageBounds(r.id, 0, high)
+// find finds the page's versions up to high, from its base on. Where the page is
+// known as of low, that is the base, unless another came after it.
+func (r *reading) find(ctx context.Context, low, high wal.LSN) error {
+	r.low = low
+	r.lower, r.upper = pageBounds(r.id, low, high)
 	r.options = pebble.IterOptions{LowerBound: r.lower[:], UpperBound: r.upper[:]}
 	it, err := r.s.ix.db.NewIterWithContext(ctx, &r.options)
 	if err != nil {
@@ -195,6 +198,7 @@ func (r *reading) findBase(ctx context.Context) error {
 			r.base = InitBase
 		}
 		if r.base != NoBase {
+			r.low = 0
 			r.baseLSN, r.more = keyLSN(r.it.Key()), true
 			if r.base == MadeBase {
 				r.more = r.it.Next()
@@ -225,14 +229,14 @@ func (r *reading) findEnd(ctx context.Context, high wal.LSN) error {
 	if r.id.Rel.Spc == 0 && !r.id.isRelMap() {
 		return r.zeroBase() // a pseudo relation goes through nothing
 	}
-	if err := r.relationChanges(ctx, r.baseLSN, high); err != nil {
+	if err := r.relationChanges(ctx, max(r.baseLSN, r.low), high); err != nil {
 		return err
 	}
 	if !r.ended {
 		return r.zeroBase()
 	}
 	// Rare: the base, and all before this end, were another page.
-	r.base, r.baseLSN = ZeroBase, 0
+	r.base, r.baseLSN, r.low = ZeroBase, 0, 0
 	if r.end.kind == databaseCopied {
 		r.base = CopyBase
 	}
@@ -244,7 +248,7 @@ func (r *reading) findEnd(ctx context.Context, high wal.LSN) error {
 // zeroBase makes the base of a page that has none zero, where the store knows
 // that the page was not there when it began.
 func (r *reading) zeroBase() error {
-	if r.base == NoBase && r.st.Complete() {
+	if r.base == NoBase && r.low == 0 && r.st.Complete() {
 		r.base = ZeroBase
 	}
 	return nil

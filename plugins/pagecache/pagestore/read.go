@@ -58,26 +58,60 @@ func (s *Store) ReadPageInto(ctx context.Context, id PageID, lsn wal.LSN, page [
 	return a, s.unlessCollected(lsn, err)
 }
 
-// readPage makes the page as of lsn. copies is how many copies of databases led
-// to it.
+// readPage makes the page as of lsn, from the pages in memory if it can. copies is
+// how many copies of databases led to it.
 func (s *Store) readPage(ctx context.Context, st *State, id PageID, lsn wal.LSN, page []byte, copies int) (Answer, error) {
+	held, from, ok := s.pages.get(id, lsn, page)
+	if ok && held.At == lsn {
+		return held, nil
+	}
+	if ok && held.At >= st.Horizon {
+		a, from, err := s.makePage(ctx, st, id, lsn, page, copies, held, from)
+		if h := s.visible.horizon(); held.At >= h {
+			if err == nil {
+				s.pages.put(id, from, &a)
+			}
+			return a, err
+		}
+		// What happened since then was collected meanwhile, perhaps.
+	}
+	a, from, err := s.makePage(ctx, st, id, lsn, page, copies, Answer{}, 0)
+	if err == nil && from != 0 && lsn >= s.visible.horizon() {
+		s.pages.put(id, from, &a)
+	}
+	return a, err
+}
+
+// makePage makes the page as of lsn from what it was as of held.At, where that is
+// not 0, and since an LSN. It answers since when the page is what it is now, 0
+// where that is not known.
+func (s *Store) makePage(ctx context.Context, st *State, id PageID, lsn wal.LSN, page []byte, copies int, held Answer, since wal.LSN) (Answer, wal.LSN, error) {
 	r := s.newReading(id, st)
 	defer s.putReading(r)
-	if err := r.find(ctx, lsn); err != nil {
-		return Answer{}, err
+	if err := r.find(ctx, held.At, lsn); err != nil {
+		return Answer{}, 0, err
 	}
-	a := Answer{At: lsn, Page: page, Base: r.base}
-	if err := r.begin(ctx, &a, copies); err != nil {
-		return Answer{}, err
+	a := held
+	if r.low == 0 {
+		a, since = Answer{Page: page, Base: r.base}, r.baseLSN
+		if r.ended {
+			since = r.end.lsn
+		}
+	}
+	a.At = lsn
+	if r.low == 0 {
+		if err := r.begin(ctx, &a, copies); err != nil {
+			return Answer{}, 0, err
+		}
 	}
 	p := &r.replay
 	p.id, p.page, p.imported = id, page, r.imported
 	err := r.each(ctx, func(rec *wal.Record) error {
-		a.LastLSN = rec.EndLSN
+		a.LastLSN, since = rec.EndLSN, rec.EndLSN
 		a.Records++
 		return p.apply(rec)
 	})
-	return a, err
+	return a, since, err
 }
 
 // begin makes the answer's page the base of its history.

@@ -14,6 +14,9 @@ import (
 // (low, high] mean to the page: the last one before which it was another, and the
 // truncations after it that changed its content.
 func (r *reading) relationChanges(ctx context.Context, low, high wal.LSN) error {
+	if r.s.pages.relationSame(r.id.Rel, low) {
+		return nil
+	}
 	// The database first, so that what happened to the relation before counts no
 	// more.
 	in := r.id.database()

@@ -96,6 +96,7 @@ func (s *Store) goBack(ctx context.Context, st State, beyond bool) error {
 	defer s.visible.gate.Unlock()
 	s.pending.reset()
 	s.sizes.forget()
+	s.pages.clear()
 	s.rest.open = false
 	s.state = st
 	if beyond {

@@ -30,6 +30,7 @@ type Options struct {
 	LockWait   time.Duration // how long to wait for another process to let go
 	MaxLogFile int64         // default [MaxLogFile], bytes
 	MayHold    []string      // names that a directory that is no store yet may hold
+	CacheBytes int64         // memory for pages that were read, default [CacheBytes]; negative: none
 }
 
 // Store keeps records by page. Append, Commit, Rewind and Close are for one
@@ -52,6 +53,7 @@ type Store struct {
 
 	visible visible
 	images  images
+	pages   *pages
 	reads   sync.Pool  // of *reading
 	imports *importing // nil but between BeginImport and EndImport
 }
@@ -98,6 +100,9 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if o.MaxLogFile == 0 {
 		o.MaxLogFile = MaxLogFile
 	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = CacheBytes
+	}
 	if err := makeDir(o.FS, dir); err != nil {
 		return nil, err
 	}
@@ -135,6 +140,7 @@ func open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if err := s.recover(ctx, values, o.MaxLogFile); err != nil {
 		return nil, errors.Join(err, ix.close(ctx))
 	}
+	s.pages = newPages(max(o.CacheBytes, 0), s.state.Position)
 	s.visible.publish(s.state)
 	return s, nil
 }
@@ -326,6 +332,7 @@ func (s *Store) commit(ctx context.Context) error {
 	if err := s.ix.commit(ctx); err != nil {
 		return err
 	}
+	s.pages.noteCommitted(&s.pending)
 	s.pending.reset()
 	s.sizes.committed()
 	s.log.sealed = s.log.sealed[:0]

@@ -210,6 +210,7 @@ func TestDamagedRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			overwrite(t, fs, "/d/values/0000000001", at, []byte{0xEE})
+			s.pages.clear()
 			_, err := s.ReadPage(t.Context(), testPage, 0)
 			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "/d/values/0000000001 at byte 64 does not hold the record that ends at") {
 				t.Fatalf("got %v", err)

@@ -97,6 +97,13 @@ func (v *visible) shut(ctx context.Context, abandoned <-chan struct{}) error {
 	return err
 }
 
+// horizon is the LSN before which nothing can be read.
+func (v *visible) horizon() wal.LSN {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.st.Horizon
+}
+
 func (v *visible) state() State {
 	v.mu.Lock()
 	defer v.mu.Unlock()
