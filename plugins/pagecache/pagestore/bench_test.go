@@ -85,37 +85,3 @@ func BenchmarkReadImage(b *testing.B) {
 		}
 	}
 }
-
-// BenchmarkIngest appends records, and commits every 256 KiB of them.
-func BenchmarkIngest(b *testing.B) {
-	w := waltest.New(waltest.Options{})
-	for i := range 200_000 {
-		w.Append(waltest.HeapInsert(700, testPage.Rel, wal.BlockNumber(i*7919%20_000), 2, []byte("a tuple of some thirty bytes..")))
-	}
-	recs := records(b, w)
-	b.SetBytes(int64(len(w.Bytes())))
-	for b.Loop() {
-		b.StopTimer()
-		s, err := Open(b.Context(), b.TempDir(), Options{FS: vfs.Default})
-		if err != nil {
-			b.Fatal(err)
-		}
-		s.Begin(waltest.DefaultSystemID, 1, wal.MinSegmentSize, w.Options().Start)
-		b.StartTimer()
-		at := w.Options().Start
-		for i := range recs {
-			if err := s.Append(&recs[i]); err != nil {
-				b.Fatal(err)
-			}
-			if end := recs[i].EndLSN; end >= at+256<<10 || i == len(recs)-1 {
-				at = end
-				if err := s.Commit(b.Context(), Progress{Position: end, LastValid: end}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		}
-		b.StopTimer()
-		closeTest(b, s)
-		b.StartTimer()
-	}
-}
