@@ -21,6 +21,7 @@ type Config struct {
 	Group            string `walplex:"group" doc:"group, by name or number, to which the files are given; walplex must be in it, or have the right to do that"`
 	Sync             string `walplex:"sync" default:"fdatasync" doc:"fdatasync: WAL is made durable when somebody waits for it; o_dsync: with every write"`
 	Preallocate      bool   `walplex:"preallocate" default:"true" doc:"reserve room for a whole segment at its start, so that a full disk is found before it hurts"`
+	Direct           string `walplex:"direct" default:"auto" doc:"auto: WAL that comes in large blocks, as in catching up, is written past the page cache, where the file system can, with preallocate, and without compression and o_dsync; off: never"`
 
 	Retention *Retention `walplex:"retention" doc:"which segments are removed; without it all stay"`
 }
@@ -64,6 +65,9 @@ func (c *Config) Validate() []sdk.ConfigError {
 	}
 	if c.Sync != "" && c.Sync != syncFdatasync && c.Sync != syncODSync {
 		wrong("sync", "Unknown way to sync", "%q is neither %s nor %s", c.Sync, syncFdatasync, syncODSync)
+	}
+	if c.Direct != "" && c.Direct != directAuto && c.Direct != directOff {
+		wrong("direct", "Unknown way to write", "%q is neither %s nor %s", c.Direct, directAuto, directOff)
 	}
 	return append(out, c.Retention.validate()...)
 }

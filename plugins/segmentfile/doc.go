@@ -33,6 +33,8 @@
 //	                with sync = "o_dsync" each write is durable when it returns
 //	segment full    fdatasync NAME.partial · link NAME.partial NAME · fsync the directory ·
 //	                unlink NAME.partial · create the next one
+//	large blocks    their pages are written past the page cache (O_DIRECT), where nothing
+//	                in the configuration and in the file system speaks against it
 //	compression     beside that: write and fsync NAME.zst.tmp · compare it with NAME ·
 //	                rename it to NAME.zst · fsync the directory · unlink NAME
 //

@@ -3,6 +3,7 @@ package segmentfile_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -344,17 +345,19 @@ sync 000000010000000000000001.partial
 syncdir archive
 write 000000010000000000000001.partial 1000+1000
 sync 000000010000000000000001.partial
-write 000000010000000000000001.partial 2000+262144
-write 000000010000000000000001.partial 264144+262144
-write 000000010000000000000001.partial 526288+262144
-write 000000010000000000000001.partial 788432+260144
+write 000000010000000000000001.partial 2000+2096
+write 000000010000000000000001.partial 4096+258048
+write 000000010000000000000001.partial 262144+262144
+write 000000010000000000000001.partial 524288+262144
+write 000000010000000000000001.partial 786432+262144
 sync 000000010000000000000001.partial
 link 000000010000000000000001.partial 000000010000000000000001
 syncdir archive
 remove 000000010000000000000001.partial
 allocate 000000010000000000000002.partial 1048576
-write 000000010000000000000002.partial 0+2000
-`
+write 000000010000000000000002.partial 0+122880
+write 000000010000000000000002.partial 122880+2432
+sync`
 	got := changes(disk) + "\n"
 	if !strings.HasPrefix(got, want) {
 		t.Errorf("done:\n%s\nwant at first:\n%s", got, want)
@@ -400,7 +403,7 @@ func TestZerosAhead(t *testing.T) {
 	if got := flush(8192); !strings.Contains(got, "write 265144+") {
 		t.Errorf("at %s: %s", at, got)
 	}
-	if got := flush(400_000); strings.Contains(got, "write 6") || !bytes.Equal(until(w, at), get(t, disk, name(w.Options().Start)+".partial")[:at-w.Options().Start]) {
+	if got := flush(400_000); strings.Contains(got, fmt.Sprintf("write %d+", at-w.Options().Start)) || !bytes.Equal(until(w, at), get(t, disk, name(w.Options().Start)+".partial")[:at-w.Options().Start]) {
 		t.Errorf("after a large flush: %s", got)
 	}
 }

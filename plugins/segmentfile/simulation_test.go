@@ -400,6 +400,7 @@ func policies() map[string]*segmentfile.Config {
 	return map[string]*segmentfile.Config{
 		"default":          config(archive),
 		"o_dsync":          {Directory: archive, Sync: "o_dsync", Preallocate: true},
+		"not direct":       {Directory: archive, Preallocate: true, Direct: "off"},
 		"not preallocated": {Directory: archive},
 		"zstd":             {Directory: archive, Compression: "zstd", Preallocate: true},
 		"lz4, o_dsync":     {Directory: archive, Compression: "lz4", Sync: "o_dsync"},

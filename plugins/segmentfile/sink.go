@@ -37,7 +37,8 @@ type Sink struct {
 	fork      *fork // nil but at the beginning of a new timeline
 	failed    error // of a write or sync: nothing is certain any more
 
-	zeros []byte // never changed, nil until it is needed
+	direct bool   // large blocks are written past the page cache
+	zeros  []byte // never changed, nil until it is needed
 
 	compressor *compressor // nil: segments stay as they are
 	keeper     *keeper     // nil: nothing is removed
@@ -65,7 +66,7 @@ var (
 
 // New makes a sink whose directory is on fsys.
 func New(c *Config, fsys durable.FS) *Sink {
-	return &Sink{config: *c, dir: directory{fs: fsys, path: c.Directory}}
+	return &Sink{config: *c, direct: c.direct(), dir: directory{fs: fsys, path: c.Directory}}
 }
 
 // Write implements [sdk.Sink].
@@ -123,7 +124,7 @@ func (s *Sink) write(ctx context.Context, p []byte) error {
 			return err
 		}
 		n := min(len(p), int(s.cur.end-s.pos), s.ahead(p))
-		if _, err := s.cur.f.WriteAt(p[:n], int64(s.pos-s.cur.start)); err != nil {
+		if err := s.writeAt(p[:n], int64(s.pos-s.cur.start)); err != nil {
 			return explain(err, "write WAL at "+s.pos.String())
 		}
 		p = p[n:]

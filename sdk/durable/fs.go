@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"time"
+	"unsafe"
 )
 
 // FS is a file system. Names are paths as package os takes them. Errors are
@@ -56,4 +57,25 @@ type File interface {
 	Sync() error
 	// SyncData makes the bytes durable, and the size when it has changed (fdatasync).
 	SyncData() error
+}
+
+// DirectAlign is what the place in memory, the length and the offset of what is
+// written directly must be multiples of, in bytes.
+const DirectAlign = 4096
+
+// DirectWriter is a File that can be written to past the cache of the operating
+// system, straight from the caller's memory: for much at a time, that nobody
+// reads soon.
+type DirectWriter interface {
+	// WriteDirectAt is WriteAt, of what Aligned says is aligned. What it has
+	// written is no more durable than after WriteAt, and is read back the same.
+	// errors.ErrUnsupported says that the file system cannot do it; what was not
+	// written is then to be written by WriteAt.
+	WriteDirectAt(p []byte, off int64) (int, error)
+}
+
+// Aligned reports whether p can be written directly at an offset.
+func Aligned(p []byte, off int64) bool {
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
+	return at%DirectAlign == 0 && len(p)%DirectAlign == 0 && off%DirectAlign == 0
 }

@@ -28,7 +28,7 @@ func (OS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return &osFile{File: f}, nil
 }
 
 func (OS) MkdirAll(name string, perm fs.FileMode) error { return os.MkdirAll(name, perm) }
@@ -107,9 +107,42 @@ func heldBy(f *os.File) error {
 }
 
 // osFile is a file of the operating system.
-type osFile struct{ *os.File }
+type osFile struct {
+	*os.File
+	around *os.File // the same one, opened past the cache; nil until it is needed
+}
 
-func (f osFile) Allocate(size int64) error {
+// WriteDirectAt implements [DirectWriter].
+func (f *osFile) WriteDirectAt(p []byte, off int64) (int, error) {
+	if f.around == nil {
+		var err error
+		if f.around, err = openDirect(f.File); err != nil {
+			return 0, unsupported(f.Name(), err)
+		}
+	}
+	n, err := f.around.WriteAt(p, off)
+	return n, unsupported(f.Name(), err)
+}
+
+// unsupported has what systems answer where a file cannot be written to directly
+// be errors.ErrUnsupported.
+func unsupported(name string, err error) error {
+	if errors.Is(err, syscall.EINVAL) {
+		err = errors.ErrUnsupported
+	}
+	return pathError("write directly", name, err)
+}
+
+// Close closes the file, and what was opened beside it.
+func (f *osFile) Close() error {
+	var err error
+	if f.around != nil {
+		err = f.around.Close()
+	}
+	return errors.Join(f.File.Close(), err)
+}
+
+func (f *osFile) Allocate(size int64) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
@@ -124,12 +157,12 @@ func (f osFile) Allocate(size int64) error {
 	return pathError("allocate", f.Name(), err)
 }
 
-func (f osFile) SyncData() error {
+func (f *osFile) SyncData() error {
 	return pathError("fdatasync", f.Name(), f.control(syncData))
 }
 
 // control calls fn with the file's descriptor until no signal interrupts it.
-func (f osFile) control(fn func(fd uintptr) error) error {
+func (f *osFile) control(fn func(fd uintptr) error) error {
 	c, err := f.SyscallConn()
 	if err != nil {
 		return err

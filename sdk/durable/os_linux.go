@@ -1,7 +1,9 @@
 package durable
 
 import (
+	"errors"
 	"os"
+	"strconv"
 	"syscall"
 )
 
@@ -12,7 +14,7 @@ const ODSync = syscall.O_DSYNC
 // tryLock takes the lock or fails with EWOULDBLOCK. The lock belongs to the open
 // file: it ends when the process does, however that happens.
 func tryLock(f *os.File) error {
-	return osFile{f}.control(func(fd uintptr) error {
+	return (&osFile{File: f}).control(func(fd uintptr) error {
 		return syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB)
 	})
 }
@@ -21,3 +23,17 @@ func tryLock(f *os.File) error {
 func allocate(fd uintptr, size int64) error { return syscall.Fallocate(int(fd), 0, 0, size) }
 
 func syncData(fd uintptr) error { return syscall.Fdatasync(int(fd)) }
+
+// openDirect opens the file that f is once more, whatever its name is by now, so
+// that writes to it pass the page cache.
+func openDirect(f *os.File) (*os.File, error) {
+	var around *os.File
+	err := (&osFile{File: f}).control(func(fd uintptr) (err error) {
+		around, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(fd)), os.O_WRONLY|syscall.O_DIRECT, 0)
+		return err
+	})
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) { // there is no /proc, or it is closed to us
+		err = errors.ErrUnsupported
+	}
+	return around, err
+}

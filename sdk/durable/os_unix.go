@@ -14,7 +14,7 @@ const ODSync = os.O_SYNC
 // tryLock takes the lock or fails with EWOULDBLOCK. The lock belongs to the open
 // file: it ends when the process does, however that happens.
 func tryLock(f *os.File) error {
-	return osFile{f}.control(func(fd uintptr) error {
+	return (&osFile{File: f}).control(func(fd uintptr) error {
 		return syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB)
 	})
 }
@@ -24,3 +24,6 @@ func tryLock(f *os.File) error {
 func allocate(uintptr, int64) error { return errors.ErrUnsupported }
 
 func syncData(fd uintptr) error { return syscall.Fsync(int(fd)) }
+
+// openDirect: there is no way that every system has.
+func openDirect(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }

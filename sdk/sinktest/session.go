@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/walplex/walplex/sdk"
+	"github.com/walplex/walplex/sdk/durable"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/xlogreader"
 	"github.com/walplex/walplex/sdk/wire"
+	"github.com/walplex/walplex/sdk/wire/ring"
 )
 
 // Options of a session.
@@ -68,7 +70,7 @@ func OpenSink(ctx context.Context, def *sdk.Definition, sink sdk.Sink, sys sdk.S
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{sink: sink, def: def, sys: sys, result: res, at: res.Position.LSN}
+	s := &Session{sink: sink, def: def, sys: sys, result: res, at: res.Position.LSN, buf: slot()}
 	if res.New {
 		s.at = o.Start
 		if def.Raw() && !def.WantsRecords() {
@@ -78,6 +80,15 @@ func OpenSink(ctx context.Context, def *sdk.Definition, sink sdk.Sink, sys sdk.S
 	}
 	s.restart()
 	return s, nil
+}
+
+// slot is memory like a slot of the shared ring, which begins with a page.
+func slot() []byte {
+	b := make([]byte, ring.SlotSize+durable.DirectAlign)
+	for !durable.Aligned(b[:0], 0) {
+		b = b[1:]
+	}
+	return b[:0]
 }
 
 // restart reads WAL from the start of the segment of the sink's position on.

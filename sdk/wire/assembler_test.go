@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -110,6 +111,10 @@ func check(t *testing.T, w *waltest.Writer, list [][]byte, want []wal.Record) {
 		if len(b) > wire.MaxBlock || len(v.WAL()) > wire.BlockWAL {
 			t.Errorf("block %d has %d bytes, %d of them raw WAL", i, len(b), len(v.WAL()))
 		}
+		// Pages of much WAL lie at pages of the ring.
+		if off := binary.LittleEndian.Uint32(b[48:]); len(v.WAL()) >= 64<<10 && (uint64(off)-uint64(v.WALStart()))%4096 != 0 || len(v.WAL()) < 64<<10 && off != 96 {
+			t.Errorf("block %d: %d bytes of raw WAL from %s on lie at %d", i, len(v.WAL()), v.WALStart(), off)
+		}
 		if v.WALStart() != at || v.WALEnd() != at+wal.LSN(len(v.WAL())) || v.Timeline() != w.Options().Timeline {
 			t.Fatalf("block %d has WAL from %s to %s of timeline %d, want it from %s on", i, v.WALStart(), v.WALEnd(), v.Timeline(), at)
 		}
@@ -180,6 +185,28 @@ func TestBytesAlone(t *testing.T) {
 }
 
 // The greatest blocks that WAL can make stay below the limit.
+// A small block is followed by one that ends where blocks of a source in a hurry
+// do: so the next are large and begin with a page.
+func TestLargeBlocksFindTheirPlaceAgain(t *testing.T) {
+	w := waltest.Random(5, waltest.Options{}, 4*wire.BlockWAL)
+	pieces := 0
+	first := func() int { pieces++; return map[bool]int{true: 1000, false: 1 << 30}[pieces == 1] }
+	list := blocks(t, w, first, func() bool { return pieces == 1 })
+	if len(list) < 4 {
+		t.Fatalf("%d blocks", len(list))
+	}
+	for i, b := range list[1 : len(list)-1] {
+		v, err := wire.ParseBlock(b, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.WALEnd()%wire.BlockWAL != 0 || i > 0 && len(v.WAL()) != wire.BlockWAL {
+			t.Errorf("block %d: WAL from %s to %s", i+1, v.WALStart(), v.WALEnd())
+		}
+	}
+	check(t, w, list, alone(t, w))
+}
+
 func TestMaxBlock(t *testing.T) {
 	const enough = 3 * wire.BlockWAL
 	smallest := waltest.New(waltest.Options{})

@@ -19,7 +19,11 @@
 //	64  u32 index offset         68  u32 records in the index
 //	72  u32 refs offset          76  u32 refs in all
 //	80  16 bytes 0
-//	96  raw WAL | cut records | index | refs
+//	96  a gap or none | raw WAL | cut records | index | refs
+//
+// Of much raw WAL the gap makes its offset in the block, modulo 4096, that of its
+// LSN: where the block lies in the shared ring, whose slots begin with a page of
+// memory, pages of WAL do too, and can be written to a disk from there.
 //
 // records_end is wal_end where no record is incomplete there, else the start
 // of the incomplete one: every record that ends at or before wal_end ends at or
@@ -75,11 +79,15 @@ const (
 
 	// BlockWAL is how much raw WAL a block holds at most.
 	BlockWAL = 256 << 10
+	// walAlign is what the raw WAL's offset is aligned by, where there are
+	// alignedWAL bytes of it or more.
+	walAlign   = 4096
+	alignedWAL = 64 << 10
 	// MaxWhole is the largest record that is delivered in one piece.
 	MaxWhole = 1 << 20
 	// MaxBlock bounds a block: raw WAL, one record carried over and as much again
 	// of cut records, and an index of the smallest records there can be.
-	MaxBlock = headerSize + 2*BlockWAL + 2*MaxWhole + BlockWAL/wal.RecordHeaderSize*recordEntrySize + BlockWAL/8*refEntrySize
+	MaxBlock = headerSize + walAlign + 2*BlockWAL + 2*MaxWhole + BlockWAL/wal.RecordHeaderSize*recordEntrySize + BlockWAL/8*refEntrySize
 )
 
 var le = binary.LittleEndian

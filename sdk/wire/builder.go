@@ -18,8 +18,10 @@ type Assembler struct {
 	timeline wal.TimelineID
 	rec      wal.Record
 
-	buf     []byte // header, raw WAL with room up to BlockWAL, cut records
+	buf     []byte // header, raw WAL with room up to its limit, cut records
+	walOff  int    // where the raw WAL begins
 	walLen  int
+	limit   int // of walLen
 	index   []byte
 	refs    []byte
 	start   wal.LSN
@@ -37,28 +39,38 @@ func NewAssembler(reader *xlogreader.Reader, timeline wal.TimelineID, start wal.
 // reader's end of WAL; the block then still holds, and Seal still gives, all
 // that came before it.
 func (a *Assembler) Append(p []byte, serverTime int64) (int, error) {
+	n := copy(a.Room(), p)
+	return n, a.Take(n, serverTime)
+}
+
+// Room is the block's memory for the bytes that follow what was appended before,
+// for who can put them there without a copy. Take then takes them in.
+func (a *Assembler) Room() []byte {
 	if a.buf == nil {
-		panic("wire: Append before SetBuffer")
+		panic("wire: WAL for a block before SetBuffer")
 	}
-	n := min(len(p), BlockWAL-a.walLen)
-	at := headerSize + a.walLen
-	copy(a.buf[at:], p[:n])
+	return a.buf[a.walOff+a.walLen : a.walOff+a.limit : a.walOff+a.limit]
+}
+
+// Take appends the first n bytes of Room, as Append does.
+func (a *Assembler) Take(n int, serverTime int64) error {
+	at := a.walOff + a.walLen
 	a.walLen += n
 	a.sent = serverTime
 	if n == 0 {
-		return 0, nil
+		return nil
 	}
 	a.reader.Feed(a.buf[at : at+n])
 	for {
 		st, err := a.reader.Next(&a.rec)
 		if err != nil {
-			return n, err
+			return err
 		}
 		switch st {
 		case xlogreader.NeedMore:
-			return n, nil
+			return nil
 		case xlogreader.EndOfWAL:
-			return n, ErrEndOfWAL
+			return ErrEndOfWAL
 		}
 		a.add(at)
 	}
@@ -120,8 +132,13 @@ func appendRef(dst []byte, b *wal.BlockRef) []byte {
 
 // SetBuffer gives the memory of the next block, which is handed out by Seal. It
 // is grown where it is too small.
+//
+// The block ends with a stretch of BlockWAL of the WAL, whatever came before, so
+// that large blocks begin and end with pages again after a small one.
 func (a *Assembler) SetBuffer(buf []byte) {
-	const room = headerSize + BlockWAL
+	a.limit = BlockWAL - int(a.start%BlockWAL)
+	a.walOff = headerSize + int((a.start-headerSize)%walAlign)
+	room := a.walOff + a.limit
 	a.buf = slices.Grow(buf[:0], room)[:room]
 }
 
@@ -132,7 +149,7 @@ func (a *Assembler) NeedsBuffer() bool { return a.buf == nil }
 func (a *Assembler) Empty() bool { return a.walLen == 0 }
 
 // Full reports that the block has no room left.
-func (a *Assembler) Full() bool { return a.walLen == BlockWAL }
+func (a *Assembler) Full() bool { return a.buf != nil && a.walLen == a.limit }
 
 // End is the LSN after the last byte appended.
 func (a *Assembler) End() wal.LSN { return a.start + wal.LSN(a.walLen) }
@@ -142,15 +159,10 @@ func (a *Assembler) Reader() *xlogreader.Reader { return a.reader }
 
 // Seal completes the block and hands it over.
 func (a *Assembler) Seal() []byte {
-	cut := len(a.buf) - headerSize - BlockWAL
-	if gap := BlockWAL - a.walLen; gap > 0 {
-		copy(a.buf[headerSize+a.walLen:], a.buf[headerSize+BlockWAL:])
-		a.buf = a.buf[:len(a.buf)-gap]
-		a.moveCut(gap)
-	}
-	b := a.buf
+	a.close()
+	b, cutOff := a.buf, a.walOff+a.walLen
 	h := b[:headerSize]
-	clear(h)
+	clear(b[:a.walOff])
 	le.PutUint32(h[0:], blockMagic)
 	le.PutUint16(h[4:], layoutVersion)
 	le.PutUint16(h[6:], a.reader.Version().Magic())
@@ -159,10 +171,10 @@ func (a *Assembler) Seal() []byte {
 	le.PutUint64(h[24:], uint64(a.End()))
 	le.PutUint64(h[32:], uint64(min(a.reader.RecordsEnd(), a.End())))
 	le.PutUint64(h[40:], uint64(a.sent))
-	le.PutUint32(h[48:], headerSize)
+	le.PutUint32(h[48:], uint32(a.walOff))
 	le.PutUint32(h[52:], uint32(a.walLen))
-	le.PutUint32(h[56:], uint32(headerSize+a.walLen))
-	le.PutUint32(h[60:], uint32(cut))
+	le.PutUint32(h[56:], uint32(cutOff))
+	le.PutUint32(h[60:], uint32(len(b)-cutOff))
 	le.PutUint32(h[64:], uint32(len(b)))
 	le.PutUint32(h[68:], uint32(a.records))
 	le.PutUint32(h[72:], uint32(len(b)+len(a.index)))
@@ -176,11 +188,26 @@ func (a *Assembler) Seal() []byte {
 	return b
 }
 
-// moveCut lowers the offsets of cut records by gap bytes.
-func (a *Assembler) moveCut(gap int) {
-	for i := 8; i < len(a.index); i += recordEntrySize {
-		if off := le.Uint32(a.index[i:]); off >= headerSize+BlockWAL {
-			le.PutUint32(a.index[i:], off-uint32(gap))
-		}
+// close takes out what the block has no use for: the room that is left behind its
+// raw WAL, and before that of a small block the gap that aligns it.
+func (a *Assembler) close() {
+	front, room := 0, a.limit-a.walLen
+	if a.walLen < alignedWAL {
+		front = a.walOff - headerSize
 	}
+	if front == 0 && room == 0 {
+		return
+	}
+	cut := a.buf[a.walOff+a.limit:]
+	for i := 8; i < len(a.index); i += recordEntrySize {
+		off := int(le.Uint32(a.index[i:]))
+		if off >= a.walOff+a.limit {
+			off -= room
+		}
+		le.PutUint32(a.index[i:], uint32(off-front))
+	}
+	copy(a.buf[a.walOff-front:], a.buf[a.walOff:a.walOff+a.walLen])
+	a.walOff -= front
+	n := copy(a.buf[a.walOff+a.walLen:], cut)
+	a.buf = a.buf[:a.walOff+a.walLen+n]
 }

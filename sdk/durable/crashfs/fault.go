@@ -29,12 +29,13 @@ const (
 
 // Call is one call of an operation.
 type Call struct {
-	Op   Op
-	Name string // clean path; the new one of a rename or link
-	From string // the old path of a rename or link
-	Off  int64  // of a read or write; the size of a truncate or allocate
-	Len  int    // bytes of a read or write
-	N    int    // which call of this Op it is on this file system, from 1
+	Op     Op
+	Name   string // clean path; the new one of a rename or link
+	From   string // the old path of a rename or link
+	Off    int64  // of a read or write; the size of a truncate or allocate
+	Len    int    // bytes of a read or write
+	Direct bool   // it was a direct write
+	N      int    // which call of this Op it is on this file system, from 1
 }
 
 func (c Call) String() string {

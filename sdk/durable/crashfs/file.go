@@ -90,8 +90,13 @@ func (f *file) Write(p []byte) (int, error) {
 }
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
+	return f.writeAt(p, Call{Op: OpWrite, Off: off, Len: len(p)})
+}
+
+func (f *file) writeAt(p []byte, c Call) (int, error) {
+	off := c.Off
 	defer f.end()
-	fault, err := f.begin(Call{Op: OpWrite, Off: off, Len: len(p)})
+	fault, err := f.begin(c)
 	if fault != nil {
 		p = p[:min(fault.Written, len(p))]
 	} else if err != nil {
@@ -107,6 +112,14 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 		f.n.syncRange(int(off), int(off)+len(p))
 	}
 	return len(p), err
+}
+
+// WriteDirectAt implements [durable.DirectWriter], with a system's strictness.
+func (f *file) WriteDirectAt(p []byte, off int64) (int, error) {
+	if !durable.Aligned(p, off) {
+		return 0, pathErr("write directly", f.name, errors.ErrUnsupported)
+	}
+	return f.writeAt(p, Call{Op: OpWrite, Off: off, Len: len(p), Direct: true})
 }
 
 func (f *file) writable(op string) error {
