@@ -37,7 +37,7 @@ race: setup
 # Servers of PostgreSQL 14 to 18, from the npm registry: the workload, the reader,
 # pg_walinspect, all three sinks, and a backup restored, against each.
 matrix: setup
-	$(GO) test -tags matrix -count=1 -v ./host/internal/matrix ./host/internal/consistency
+	$(GO) test -tags matrix -count=1 -v ./host/internal/matrix ./host/internal/consistency ./host/internal/tablerecover
 
 # ROUNDS of kill -9 over host, sink and server under load; `make test` has 5. The
 # seed is printed, and WALPLEX_SOAK_SEED repeats it.
