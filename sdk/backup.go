@@ -29,8 +29,8 @@ type BackupReceiver interface {
 	BeginBackup(ctx context.Context, b *BackupStart) error
 
 	// BackupFile begins a file or, where its Mode says so, tells of a directory. A
-	// file's data follows, Size bytes of it; directories come before what is in them.
-	// The last file is backup_manifest.
+	// file's data follows, Size bytes of it. Directories that hold nothing are told of
+	// too; those of a tablespace need not be. The last file is backup_manifest.
 	BackupFile(ctx context.Context, f *BackupFile) error
 
 	// BackupData is what follows of the file, at most 256 KiB, borrowed until it

@@ -111,8 +111,8 @@ func streamMetrics() []metric[status.Stream] {
 func sinkMetrics() []metric[status.Sink] {
 	type K = status.Sink
 	return []metric[K]{
-		gauge("sink_up", "1 if the sink is open: live or catching up.", sinkLabels, func(k *K) (float64, bool) {
-			return flag(k.State == stream.SinkLive || k.State == stream.SinkCatchingUp)
+		gauge("sink_up", "1 if the sink is open: live, catching up or receiving a base backup.", sinkLabels, func(k *K) (float64, bool) {
+			return flag(k.State == stream.SinkLive || k.State == stream.SinkCatchingUp || k.State == stream.SinkBackup)
 		}),
 		gauge("sink_required", "1 if the server waits for the sink.", sinkLabels, func(k *K) (float64, bool) { return flag(k.Required) }),
 		gauge("sink_sent_lsn", "LSN up to which the sink was sent WAL.", sinkLabels, func(k *K) (float64, bool) { return position(k.SentLSN) }),
@@ -127,6 +127,18 @@ func sinkMetrics() []metric[status.Sink] {
 				return 0, true
 			}
 			return count(k.CatchUp.RemainingBytes)
+		}),
+		gauge("sink_base_backup_bytes", "Bytes of files of the base backup that the sink was sent; absent while it gets none.", sinkLabels, func(k *K) (float64, bool) {
+			if k.Backup == nil {
+				return 0, false
+			}
+			return count(k.Backup.Bytes)
+		}),
+		gauge("sink_base_backup_total_bytes", "Bytes that the base backup will have, as the server estimates; absent while that is not known.", sinkLabels, func(k *K) (float64, bool) {
+			if k.Backup == nil || k.Backup.TotalBytes == 0 {
+				return 0, false
+			}
+			return count(k.Backup.TotalBytes)
 		}),
 		counter("sink_restarts_total", "Times that the sink was started again.", sinkLabels, func(k *K) int64 { return int64(k.Restarts) }),
 	}
@@ -165,7 +177,7 @@ func streamStates() []stream.State {
 }
 
 func sinkStates() []stream.SinkState {
-	return []stream.SinkState{stream.SinkStarting, stream.SinkLive, stream.SinkCatchingUp, stream.SinkDown, stream.SinkCrashLoop, stream.SinkOff}
+	return []stream.SinkState{stream.SinkStarting, stream.SinkLive, stream.SinkCatchingUp, stream.SinkBackup, stream.SinkDown, stream.SinkCrashLoop, stream.SinkOff}
 }
 
 // Describe sends every description.

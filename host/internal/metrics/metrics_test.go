@@ -42,6 +42,8 @@ func report() status.Report {
 					{Name: "requests_total", Help: "Another help.", Counter: true, Value: 3}, {Name: "depth", Help: "Another kind.", Counter: true, Value: 7}}},
 				{Name: "trail", Type: "audit", State: stream.SinkCatchingUp, Transport: "grpc", Starts: 1,
 					CatchUp: &stream.CatchUpStatus{From: 0x1000000, Position: 0x2000000, Target: 0x5000000}},
+				{Name: "pages", Type: "page_cache", State: stream.SinkBackup, Transport: "ring", Starts: 1,
+					Backup: &stream.BackupStatus{Phase: stream.BackupCopying, Done: 77, Total: 770}},
 			}},
 			Primary: &primary.Status{Slot: "walplex", Known: true, Sample: primary.Sample{At: at, Exists: true, Restart: 0x4000000, Current: 0x5000200, WALStatus: "extended",
 				Safe: ptr(int64(66)), KeepSize: 1 << 20, Disk: &primary.Disk{Free: 88, Size: 99}},

@@ -234,7 +234,23 @@ func (p *planner) ask(ctx context.Context, a *ask) config.Diagnostics {
 		return append(diags, p.cfg.ErrorAt(a.of.ConfigRange, "the sink did not check its configuration", err.Error()))
 	}
 	a.json = json
+	if res.GetWishes().GetBaseBackup() {
+		diags = append(diags, p.checkBackup(a)...)
+	}
 	return append(diags, a.of.Diagnose(res.Diagnostics)...)
+}
+
+// checkBackup refuses a sink's wish for a base backup that nobody can give it.
+func (p *planner) checkBackup(a *ask) config.Diagnostics {
+	switch {
+	case p.cfg.Streams[a.stream].Archive != nil:
+		return config.Diagnostics{p.cfg.ErrorAt(a.of.ConfigRange, "an archive gives no base backup",
+			"This sink begins with a base backup when it is new, which only a server can give. Let it begin with a stream from the server, or set it to begin without.")}
+	case !a.of.Trusted:
+		return config.Diagnostics{p.cfg.ErrorAt(a.of.ConfigRange, "a base backup shows everything",
+			"This sink begins with a base backup when it is new, and is not trusted. Set trusted = true, or set it to begin without.")}
+	}
+	return nil
 }
 
 // place is where a person looks first when a type's program fails.

@@ -80,6 +80,7 @@ func connectError(ctx context.Context, info *ConnInfo, err error) *Error {
 		e.Permanent = e.Permanent && one.Permanent
 		if one.SQLSTATE != "" || e.SQLSTATE == "" {
 			e.SQLSTATE, e.Remedy = one.SQLSTATE, one.Remedy
+			e.NoRoom, e.ServerEnds = one.NoRoom, one.ServerEnds
 		}
 	}
 	e.Message = strings.Join(texts, "; ")

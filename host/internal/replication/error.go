@@ -32,6 +32,11 @@ type Error struct {
 	// SlotActive: another connection uses the slot (55006). Transient: after a
 	// kill -9 of its client the server may need a while to notice.
 	SlotActive bool
+	// NoRoom: max_wal_senders, or max_connections, are in use (53300).
+	NoRoom bool
+	// ServerEnds: the server ends this connection or takes none, because it shuts down,
+	// has crashed or starts (57P01 to 57P03). Transient.
+	ServerEnds bool
 	// SlotExists: the slot to be made is there already (42710).
 	SlotExists bool
 	// Timeout: the server was silent for Config.ReceiverTimeout. Transient.
@@ -77,6 +82,8 @@ const (
 	codeObjectNotInState      = "55000"
 	codeObjectInUse           = "55006"
 	codeAdminShutdown         = "57P01"
+	codeCrashShutdown         = "57P02"
+	codeCannotConnectNow      = "57P03"
 	codeUndefinedFile         = "58P01"
 	codeInternalError         = "XX000"
 )
@@ -126,7 +133,10 @@ func serverError(op, server string, pg *pgconn.PgError, at phase, inRecovery boo
 		e.SlotActive = true
 	case codeConfigurationLimit, codeObjectNotInState:
 		e.Permanent = true
+	case codeAdminShutdown, codeCrashShutdown, codeCannotConnectNow:
+		e.ServerEnds = true
 	case codeTooManyConnections:
+		e.NoRoom = true
 		// "number of requested standby connections exceeds max_wal_senders (currently 0)"
 		if strings.Contains(pg.Message, "max_wal_senders") && strings.Contains(pg.Message, " 0)") {
 			e.Permanent = true

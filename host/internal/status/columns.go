@@ -143,6 +143,9 @@ func (p *printer) notes(k *Sink) {
 		}
 		p.wrapped(deeper, deeper, text)
 	}
+	if b := k.Backup; b != nil {
+		p.wrapped(deeper, deeper, b.text())
+	}
 	down := k.State == stream.SinkDown || k.State == stream.SinkCrashLoop || k.State == stream.SinkOff
 	if k.Error != "" && !(down && k.Required) {
 		p.wrapped(deeper, deeper, k.Error)
@@ -156,4 +159,18 @@ func pad(text string, width int, right bool) string {
 		return fill + text
 	}
 	return text + fill
+}
+
+func (b *Backup) text() string {
+	text := "base backup: " + string(b.Phase)
+	if b.TotalBytes != 0 {
+		text += fmt.Sprintf(", %s of about %s", Bytes(b.Bytes), Bytes(b.TotalBytes))
+	}
+	if b.StartLSN != 0 {
+		text += fmt.Sprintf(", from %s on timeline %d", lsn(b.StartLSN), b.Timeline)
+	}
+	if b.Error != "" {
+		text += "; held up: " + b.Error
+	}
+	return text
 }

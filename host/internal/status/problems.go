@@ -51,11 +51,19 @@ func (r *Report) unready() []Problem {
 		}
 		for _, k := range s.Sinks {
 			if k.Required && k.State != stream.SinkLive {
-				out = append(out, Problem{Stream: s.Name, Sink: k.Name, Text: because("the required sink is "+string(k.State), k.Error)})
+				out = append(out, Problem{Stream: s.Name, Sink: k.Name, Text: because("the required sink is "+doing(k.State), k.Error)})
 			}
 		}
 	}
 	return out
+}
+
+// doing is the state in a sentence.
+func doing(s stream.SinkState) string {
+	if s == stream.SinkBackup {
+		return "receiving its base backup"
+	}
+	return string(s)
 }
 
 // because is a text and its reason, if there is one.

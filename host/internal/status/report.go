@@ -114,6 +114,7 @@ type Sink struct {
 	LagSeconds Seconds          `json:"lag_seconds"`
 	QueueBytes int64            `json:"queue_bytes"`
 	CatchUp    *CatchUp         `json:"catch_up"`
+	Backup     *Backup          `json:"base_backup"`
 	// Metrics are the sink's own, as it told them last.
 	Metrics []stream.SinkMetric `json:"metrics,omitempty"`
 }
@@ -128,6 +129,17 @@ type CatchUp struct {
 	RemainingBytes int64      `json:"remaining_bytes"`
 	SinceAt        *time.Time `json:"since_at"`
 	Error          string     `json:"error"`
+}
+
+// Backup is how far the base backup is with which a new sink begins.
+type Backup struct {
+	Phase      stream.BackupPhase `json:"phase"`
+	StartLSN   LSN                `json:"start_lsn"`
+	Timeline   wal.TimelineID     `json:"timeline"` // 0: not known yet
+	Bytes      int64              `json:"bytes"`
+	TotalBytes int64              `json:"total_bytes"` // as the server estimates; 0: not known yet
+	SinceAt    *time.Time         `json:"since_at"`
+	Error      string             `json:"error"`
 }
 
 // LSN is text in JSON, null where it is 0.
@@ -259,7 +271,7 @@ func makeSink(s *stream.Status, k *stream.SinkStatus) Sink {
 	if v.OnLag == "" {
 		v.OnLag = stream.Block
 	}
-	if v.State == stream.SinkLive || v.State == stream.SinkCatchingUp {
+	if v.State == stream.SinkLive || v.State == stream.SinkCatchingUp || v.State == stream.SinkBackup {
 		v.Error = "" // of its last death; the restarts tell
 	}
 	if c := k.CatchUp; c != nil {
@@ -268,6 +280,10 @@ func makeSink(s *stream.Status, k *stream.SinkStatus) Sink {
 			RemainingBytes: behind(LSN(c.Target), LSN(c.Position)), SinceAt: timeOf(c.Since), Error: c.Error,
 		}
 		v.CatchUp.Progress = progress(c.From, c.Position, c.Target)
+	}
+	if b := k.Backup; b != nil {
+		v.Backup = &Backup{Phase: b.Phase, StartLSN: LSN(b.Start.LSN), Timeline: b.Start.Timeline, Bytes: b.Done, TotalBytes: b.Total,
+			SinceAt: timeOf(b.Since), Error: b.Error}
 	}
 	return v
 }

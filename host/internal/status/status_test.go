@@ -15,6 +15,7 @@ import (
 	"github.com/walplex/walplex/host/internal/primary"
 	"github.com/walplex/walplex/host/internal/status"
 	"github.com/walplex/walplex/host/internal/stream"
+	"github.com/walplex/walplex/sdk/wal"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -66,6 +67,12 @@ func ill() status.Input {
 		CatchUp:       &stream.CatchUpStatus{Source: "archive", From: 0x193A000148, Position: 0x19BA000148, Target: 0x1A3A000148, Since: now().Add(-time.Minute)},
 	}, stream.SinkStatus{
 		Name: "counter", Type: "table_counter", State: stream.SinkOff, OnLag: stream.Detach, Starts: 1, Error: "it fell behind by more than max_lag (1 GB)",
+	}, stream.SinkStatus{
+		Name: "copy", Type: "page_cache", State: stream.SinkBackup, Up: true, OnLag: stream.CatchUp, Transport: "ring", PID: 4715, Starts: 2, Error: "it died in the one before",
+		Backup: &stream.BackupStatus{Phase: stream.BackupCopying, Start: wal.Position{Timeline: 3, LSN: 0x1A39000028}, Done: 3 * gb, Total: 40 * gb, Since: now().Add(-time.Minute)},
+	}, stream.SinkStatus{
+		Name: "next", Type: "page_cache", State: stream.SinkBackup, Up: true, OnLag: stream.CatchUp, Transport: "ring", PID: 4716, Starts: 1,
+		Backup: &stream.BackupStatus{Phase: stream.BackupConnecting, Since: now().Add(-time.Minute), Error: "connect (server 10.0.0.7:5432): connection refused"},
 	})
 	p := in.Streams[0].Primary
 	p.Level, p.Why, p.Holder = primary.Critical, "the slot comes close to max_slot_wal_keep_size, and is lost there", "archive"
@@ -163,6 +170,7 @@ func TestVerdict(t *testing.T) {
 		{"required sink down", func(in *status.Input) { in.Streams[0].Stream.Sinks[0].State = stream.SinkDown }, false, false},
 		{"required sink off", func(in *status.Input) { in.Streams[0].Stream.Sinks[0].State = stream.SinkOff }, false, false},
 		{"required sink catches up", func(in *status.Input) { in.Streams[0].Stream.Sinks[0].State = stream.SinkCatchingUp }, true, false},
+		{"required sink gets a backup", func(in *status.Input) { in.Streams[0].Stream.Sinks[0].State = stream.SinkBackup }, true, false},
 		{"another sink down", func(in *status.Input) {
 			in.Streams[0].Stream.Sinks[0].State, in.Streams[0].Stream.Sinks[0].Required = stream.SinkDown, false
 		}, true, true},

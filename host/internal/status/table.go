@@ -90,7 +90,7 @@ func colorOf(state string) color {
 	switch state {
 	case string(stream.Streaming), string(stream.SinkLive), string(primary.OK):
 		return green
-	case string(stream.CatchingUp), string(stream.Starting), string(stream.Draining), string(primary.Warning):
+	case string(stream.CatchingUp), string(stream.Starting), string(stream.Draining), string(stream.SinkBackup), string(primary.Warning):
 		return yellow
 	case string(stream.Reconnecting), string(stream.Failed), string(stream.SinkDown), string(stream.SinkCrashLoop), string(stream.SinkOff), string(primary.Critical):
 		return red

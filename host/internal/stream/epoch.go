@@ -111,6 +111,9 @@ func (s *Stream) chooseTimeline(here *session) {
 			tli = at
 		}
 	}
+	if tli == 0 && s.gapStart == 0 && s.onlyBeside() {
+		tli = here.sys.Timeline
+	}
 	if tli == 0 {
 		tli = here.history.TimelineAt(here.sys.SegmentSize.Start(s.from))
 	}

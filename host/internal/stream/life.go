@@ -35,6 +35,7 @@ type life struct {
 	filter    atomic.Pointer[Filter] // the newest, nil: none
 	using     Filter                 // the sender's
 
+	backup *backup // that it began with, nil: none; set before its stream begins
 	stream wire.Sink_StreamClient
 	queue  chan outgoing // to the sender; it never fills up: see queueSize
 	cancel context.CancelFunc
@@ -57,7 +58,8 @@ type outgoing struct {
 	buffer  *buffer // to let go of once the message is sent
 	selects bool    // the block's data is made of the buffer, from entry first on
 	first   int
-	last    bool // close our side
+	last    bool    // close our side
+	chunk   *backup // whose chunk it is
 }
 
 // queueSize is what can wait for a sender: all blocks that credit allows, one
@@ -104,7 +106,7 @@ func (l *life) open(ctx context.Context, s *Stream, cfg *SinkConfig, known wal.P
 	if err := l.choose(cfg, res); err != nil {
 		return err
 	}
-	l.opened = opened{name: cfg.Name, required: cfg.Required, records: !l.wal, isNew: res.IsNew, systemID: res.SystemId,
+	l.opened = opened{name: cfg.Name, required: cfg.Required, records: !l.wal, isNew: res.IsNew, wishes: res.IsNew && res.GetWishes().GetBaseBackup(), systemID: res.SystemId,
 		position: wal.Position{Timeline: wal.TimelineID(res.Timeline), LSN: wal.LSN(res.Lsn)},
 		applied:  l.can(wire.CapApplied), rewinds: l.can(wire.CapRewind)}
 	return nil
@@ -184,6 +186,9 @@ func (l *life) send(ctx context.Context) {
 				continue
 			}
 			l.sendOne(&o)
+			if o.chunk != nil {
+				o.chunk.wasSent(o.message.GetBackup())
+			}
 			if o.buffer != nil {
 				o.buffer.release()
 			}
@@ -235,6 +240,11 @@ func (l *life) listen(ctx context.Context, out chan<- happening) error {
 		switch x := m.Message.(type) {
 		case *wire.SinkMessage_Progress:
 			l.borrowed.giveBack(x.Progress.ReleasedBlocks)
+			if l.backup != nil {
+				if err := l.backup.tookChunks(x.Progress.BackupChunks); err != nil {
+					return err
+				}
+			}
 			select {
 			case out <- happening{sink: l.id, life: l, progress: x.Progress}:
 			case <-ctx.Done():
@@ -243,6 +253,12 @@ func (l *life) listen(ctx context.Context, out chan<- happening) error {
 		case *wire.SinkMessage_EpochDone:
 			select {
 			case out <- happening{sink: l.id, life: l, switched: x.EpochDone}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case *wire.SinkMessage_BackupDone:
+			select {
+			case out <- happening{sink: l.id, life: l, backedUp: x.BackupDone}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}

@@ -31,6 +31,9 @@ func (s *Stream) startPhysical(ctx context.Context, conn origin, sys replication
 	if !ok && s.gapStart != 0 {
 		resume, ok = s.gapStart, true // all are served from elsewhere up to here
 	}
+	if !ok && s.anyBeside() {
+		resume, ok = sys.FlushLSN, true // nobody needs anything before, or it is served beside
+	}
 	if !ok {
 		return 0, errors.New("no sink is open")
 	}
@@ -163,6 +166,7 @@ func (l *loop) stop() {
 	}
 	l.stopping = true
 	l.s.stopFeeders()
+	l.s.stopBackups()
 	l.s.chain.Finish()
 	l.s.setState(Draining, nil)
 	l.deadline = time.After(l.s.cfg.Times.Drain)
@@ -314,7 +318,7 @@ func (l *loop) checkLives(ctx context.Context, now time.Time) error {
 	isBlocked = isBlocked && !s.chain.CanReceive()
 	for i := range s.sinks {
 		k, id := &s.sinks[i], chain.SinkID(i)
-		if k.life == nil || !s.chain.Attached(id) {
+		if k.life == nil || k.life.stream == nil || !s.chain.Attached(id) && k.backup == nil {
 			continue
 		}
 		err := error(nil)
@@ -431,6 +435,7 @@ func (l *loop) leaveUnflushed(ctx context.Context) error {
 
 // drainSinks ends every sink in order, all at the same time.
 func (s *Stream) drainSinks(ctx context.Context, stop wal.LSN) error {
+	s.stopBackups()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Times.Drain)
 	defer cancel()
 	errs := make([]error, len(s.sinks))

@@ -108,13 +108,14 @@ func (s *Stream) leave(ctx context.Context, id chain.SinkID, why string) error {
 }
 
 // sortOut takes aside, before a session streams, the sinks that need WAL from long
-// before what the others need: these need not wait for it.
+// before what the others need: these need not wait for it. So it is with one that
+// has just begun with a base backup, whatever its policy.
 func (s *Stream) sortOut(ctx context.Context) {
 	var from wal.LSN
 	var ok bool
 	for i := range s.sinks {
 		id := chain.SinkID(i)
-		if cfg := &s.cfg.Sinks[i]; s.chain.Attached(id) && !s.chain.Positions(id).Aside && (cfg.Required || cfg.onLag() == Block) {
+		if cfg := &s.cfg.Sinks[i]; s.chain.Attached(id) && !s.chain.Positions(id).Aside && !s.sinks[i].fresh && (cfg.Required || cfg.onLag() == Block) {
 			if at, _ := s.chain.FeedFrom(id); !ok || at < from {
 				from, ok = at, true
 			}
@@ -126,7 +127,7 @@ func (s *Stream) sortOut(ctx context.Context) {
 	from = s.system().SegmentSize.Start(from)
 	for i := range s.sinks {
 		id := chain.SinkID(i)
-		if !s.chain.Attached(id) || s.cfg.Sinks[i].Required || s.cfg.Sinks[i].onLag() != CatchUp {
+		if !s.chain.Attached(id) || s.chain.Positions(id).Aside || !s.sinks[i].fresh && (s.cfg.Sinks[i].Required || s.cfg.Sinks[i].onLag() != CatchUp) {
 			continue
 		}
 		if at, _ := s.chain.FeedFrom(id); at < from {
@@ -140,7 +141,10 @@ func (s *Stream) sortOut(ctx context.Context) {
 // another the session ends, and the next one goes on from where it needs.
 func (s *Stream) cameBack(ctx context.Context, id chain.SinkID) error {
 	l := s.sinks[id].life
-	if s.here == nil || s.cfg.Sinks[id].onLag() != CatchUp || s.chain.Received() == 0 {
+	if s.here != nil && l.opened.wishes {
+		return s.attachOne(ctx, id, s.here)
+	}
+	if s.here == nil || s.cfg.Sinks[id].onLag() != CatchUp && !s.sinks[id].fresh || s.chain.Received() == 0 {
 		return errRewind
 	}
 	if _, ok := s.chain.ResumeLSN(); !ok {
@@ -154,9 +158,10 @@ func (s *Stream) cameBack(ctx context.Context, id chain.SinkID) error {
 	if err := s.attachOne(ctx, id, s.here); err != nil {
 		return err
 	}
-	if s.chain.Attached(id) && s.chain.MustRewind() {
+	if s.chain.Attached(id) && (s.chain.MustRewind() || s.sinks[id].timeline < s.timeline) {
 		s.goAside(ctx, id)
 	}
+	s.sinks[id].fresh = s.chain.Positions(id).Aside
 	return nil
 }
 
@@ -273,6 +278,7 @@ func (s *Stream) aroundGap(ctx context.Context, here *session) bool {
 func (s *Stream) joined(id chain.SinkID) {
 	k := &s.sinks[id]
 	s.stopFeeder(id)
+	k.fresh = false
 	s.log.Info("the sink has caught up and is served by the live stream again", "sink", s.cfg.Sinks[id].Name,
 		"lsn", s.chain.Positions(id).Sent, "after", time.Since(k.aside.since).Round(time.Millisecond))
 }

@@ -261,8 +261,9 @@ func (s *Stream) restart(ctx context.Context, id chain.SinkID) {
 // retire ends a life in order, in the background: it makes durable what it was
 // sent. ended is closed then.
 func (s *Stream) retire(ctx context.Context, id chain.SinkID, ended chan<- struct{}) {
-	l := s.sinks[id].life
+	l, whole := s.sinks[id].life, s.sinks[id].backup == nil
 	s.stopFeeder(id)
+	s.stopBackup(id) // of which nothing is kept
 	s.sinks[id].life = nil
 	done := func() {
 		if ended != nil {
@@ -281,7 +282,7 @@ func (s *Stream) retire(ctx context.Context, id chain.SinkID, ended chan<- struc
 		defer done()
 		ctx, cancel := context.WithTimeout(ctx, l.times.Drain)
 		defer cancel()
-		if l.stream != nil {
+		if l.stream != nil && whole {
 			if err := l.drain(ctx, stop); err != nil {
 				l.log.Warn("the sink did not end in order; what it had not flushed will be streamed again", "error", err)
 			}

@@ -123,6 +123,8 @@ func (s *Stream) heard(ctx context.Context, h happening) error {
 	switch {
 	case h.feeder != nil:
 		return s.fed(ctx, h)
+	case h.backup != nil:
+		return s.backupFailed(ctx, h)
 	case (h.opened || h.failed) && h.generation != k.generation:
 		h.drop() // a reload has changed the sink meanwhile
 	case h.opened:
@@ -146,6 +148,8 @@ func (s *Stream) heard(ctx context.Context, h happening) error {
 		return s.progress(ctx, h)
 	case h.switched != nil:
 		return s.switched(ctx, h.sink, h.switched)
+	case h.backedUp != nil:
+		return s.backedUp(ctx, h.sink, h.backedUp)
 	}
 	return nil
 }
@@ -172,6 +176,7 @@ func (s *Stream) progress(ctx context.Context, h happening) error {
 // giveUp ends a life that is not to go on.
 func (s *Stream) giveUp(id chain.SinkID) {
 	s.stopFeeder(id)
+	s.stopBackup(id)
 	s.sinks[id].switching = nil
 	if k := &s.sinks[id]; k.life != nil {
 		k.life.end()
@@ -248,6 +253,10 @@ func (s *Stream) attach(ctx context.Context, here *session) error {
 		}
 	}
 	s.sortOut(ctx)
+	for i := range s.sinks {
+		p := s.chain.Positions(chain.SinkID(i))
+		s.sinks[i].fresh = s.sinks[i].fresh && (!p.Attached || p.Aside)
+	}
 	return nil
 }
 
@@ -255,8 +264,11 @@ func (s *Stream) attach(ctx context.Context, here *session) error {
 func (s *Stream) attachOne(ctx context.Context, id chain.SinkID, here *session) error {
 	k := &s.sinks[id]
 	l := k.life
-	if l == nil || s.chain.Attached(id) {
+	switch {
+	case l == nil || s.chain.Attached(id) || k.backup != nil:
 		return nil
+	case l.opened.wishes:
+		return s.startBackup(ctx, id, here)
 	}
 	if k.begin == 0 {
 		k.begin = s.from
@@ -266,9 +278,11 @@ func (s *Stream) attachOne(ctx context.Context, id chain.SinkID, here *session) 
 	if !l.opened.isNew {
 		k.timeline = l.opened.position.Timeline
 	}
-	if err := l.begin(ctx, k.timeline, at, s.happened); err != nil {
-		s.giveUp(id)
-		return s.lost(ctx, id, err)
+	if l.stream == nil { // else it has begun, with a base backup
+		if err := l.begin(ctx, k.timeline, at, s.happened); err != nil {
+			s.giveUp(id)
+			return s.lost(ctx, id, err)
+		}
 	}
 	s.chain.Subscribe(id, l.opened.records, l.opened.applied)
 	s.chain.SetTimeline(id, k.timeline)
@@ -337,7 +351,7 @@ func (s *Stream) dropBehind(ctx context.Context, gap error) bool {
 // fail, and find their position from what is valid.
 func (s *Stream) reopenRaw(ctx context.Context, c *corruptError) {
 	for i := range s.sinks {
-		if l := s.sinks[i].life; l != nil && l.wal {
+		if l := s.sinks[i].life; l != nil && l.wal && s.sinks[i].backup == nil {
 			s.giveUp(chain.SinkID(i))
 			_ = s.lost(ctx, chain.SinkID(i), fmt.Errorf("opened again, to drop what is not valid: %w", c))
 		}

@@ -15,6 +15,7 @@ type opened struct {
 	applied  bool
 	rewinds  bool // it follows a switch of timelines
 	isNew    bool
+	wishes   bool // for a base backup before the WAL; only with isNew
 	systemID uint64
 	position wal.Position
 }

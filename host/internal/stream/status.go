@@ -70,6 +70,8 @@ type SinkStatus struct {
 	LagBytes int64
 	// CatchUp is how it is served beside the live stream, nil while it is not.
 	CatchUp *CatchUpStatus
+	// Backup is how far the base backup is with which it begins, nil while it gets none.
+	Backup  *BackupStatus
 	Metrics []SinkMetric // the sink's own
 	chain.SinkPositions
 
@@ -94,9 +96,10 @@ const (
 	SinkStarting   SinkState = "starting"
 	SinkLive       SinkState = "live"
 	SinkCatchingUp SinkState = "catching up"
-	SinkDown       SinkState = "down"       // it is started again soon, with Error
-	SinkCrashLoop  SinkState = "crash loop" // it dies again and again without getting any further, with Error
-	SinkOff        SinkState = "off"        // until a person has acted, with Error
+	SinkBackup     SinkState = "base backup" // it is new and receives one
+	SinkDown       SinkState = "down"        // it is started again soon, with Error
+	SinkCrashLoop  SinkState = "crash loop"  // it dies again and again without getting any further, with Error
+	SinkOff        SinkState = "off"         // until a person has acted, with Error
 )
 
 // behind is b's distance to a, 0 where it is not behind.
@@ -157,7 +160,14 @@ func (s *Stream) showSink(id chain.SinkID, v *Status) {
 	}
 	k.LagBytes = behind(max(v.Server, v.Received), k.FlushedThrough)
 	k.Lag = s.ages.since(v.At, k.FlushedThrough)
-	k.CatchUp = nil
+	k.CatchUp, k.Backup = nil, nil
+	if to.backup != nil {
+		k.Backup = to.backup.status()
+		k.LagBytes = 0 // it has no position yet
+		if at := k.Backup.Start.LSN; at != 0 {
+			k.LagBytes = behind(max(v.Server, v.Received), at)
+		}
+	}
 	switch {
 	case to.off != nil:
 		k.State = SinkOff
@@ -173,6 +183,8 @@ func (s *Stream) showSink(id chain.SinkID, v *Status) {
 		k.CatchUp = c
 	case to.deaths >= crashLoop:
 		k.State = SinkCrashLoop
+	case to.backup != nil:
+		k.State = SinkBackup
 	case k.Attached:
 		k.State = SinkLive
 	case to.life == nil && to.tries > 0:

@@ -71,6 +71,8 @@ type sink struct {
 	switching  *switchPoint   // it was told of, and has not answered yet
 	feed       *feeder        // serves it beside the live stream, nil: nobody does
 	aside      aside
+	backup     *backup // the base backup that it gets before it has a place in the chain; nil: none
+	fresh      bool    // it has begun with a base backup, and was not live since
 }
 
 // session is what a running session knows of the server.

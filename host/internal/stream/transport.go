@@ -43,6 +43,9 @@ func (l *life) choose(cfg *SinkConfig, res *wire.OpenResponse) error {
 	if l.wal && cfg.Filter != nil {
 		return faultf("sink %q takes raw WAL, which holds all records, and cannot have a filter: remove filter, or use a sink of records", l.name)
 	}
+	if cfg.Untrusted && res.GetWishes().GetBaseBackup() {
+		return faultf("sink %q wants a base backup, which shows all that the server has, and is not trusted: set trusted = true, or set the sink to begin without a backup", l.name)
+	}
 	switch t := res.Transport; {
 	case t == "" || t == wire.TransportGRPC:
 		l.transport = wire.TransportGRPC
