@@ -53,7 +53,9 @@ type sink struct {
 	data   bool // some came
 }
 
-func (s *sink) dir(name string) string { return filepath.Join(s.config.Directory, filepath.FromSlash(name)) }
+func (s *sink) dir(name string) string {
+	return filepath.Join(s.config.Directory, filepath.FromSlash(name))
+}
 
 func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, error) {
 	var err error
