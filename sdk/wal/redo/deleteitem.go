@@ -125,10 +125,16 @@ func (p *page) indexMultiDelete(ns []uint16) error {
 // itemIDs is room for all line pointers of a page.
 type itemIDs [maxItems]itemID
 
-// compactify is compactify_tuples: items with storage are laid down from
-// pd_special in the order of their line pointers, without gaps.
+// compactify is compactify_tuples: items with storage, which all lie inside the
+// page, are laid down from pd_special in the order of their line pointers,
+// without gaps.
 func (p *page) compactify() error {
-	old := *p
+	if p.inOrder() {
+		p.closeGaps()
+		return nil
+	}
+	var old page
+	copy(old[p.upper():p.special()], p[p.upper():p.special()])
 	upper := p.special()
 	for n := 1; n <= p.maxOffset(); n++ {
 		id := p.id(n)
@@ -145,4 +151,47 @@ func (p *page) compactify() error {
 	}
 	p.setUpper(upper)
 	return nil
+}
+
+// inOrder reports that items lie from pd_special down in the order of their line
+// pointers, with or without gaps.
+func (p *page) inOrder() bool {
+	above := p.special()
+	for n := 1; n <= p.maxOffset(); n++ {
+		id := p.id(n)
+		if !id.hasStorage() {
+			continue
+		}
+		if id.offset()+maxAlign(id.length()) > above {
+			return false
+		}
+		above = id.offset()
+	}
+	return true
+}
+
+// closeGaps is compactify of items that lie in order: those without gaps between
+// them move together.
+func (p *page) closeGaps() {
+	upper := p.special()     // where the next item ends
+	from, to := upper, upper // items that are to move together, as they are
+	move := func() {
+		copy(p[upper:], p[from:to])
+	}
+	for n := 1; n <= p.maxOffset(); n++ {
+		id := p.id(n)
+		if !id.hasStorage() {
+			continue
+		}
+		size := maxAlign(id.length())
+		if id.offset()+size != from {
+			move()
+			to = id.offset() + size
+		}
+		from = id.offset()
+		upper -= size
+		p.setID(n, makeItemID(upper, id.flags(), id.length()))
+	}
+	move()
+	p.setUpper(upper)
 }

@@ -50,6 +50,6 @@
 // wal_log_hints do; and deletions mark a page of GiST F_TUPLES_DELETED, which
 // nothing reads, as servers before 17.11 and 18.6 do.
 //
-// The package is pure: no I/O, no clock, no goroutine, no log. It allocates some
-// hundred bytes a change.
+// The package is pure: no I/O, no clock, no goroutine, no log. Apply allocates some
+// hundred bytes a change, and [Redoer] for most changes nothing.
 package redo

@@ -70,6 +70,25 @@ func Apply(page []byte, rec *wal.Record, i int, images *wal.Images) error {
 // ApplyScratch is [Apply] for who has no use for the page after an error: what
 // it holds then means nothing. It saves the copy.
 func ApplyScratch(page []byte, rec *wal.Record, i int, images *wal.Images) error {
+	var c change
+	return c.do(page, rec, i, images)
+}
+
+// Redoer is [ApplyScratch] for many changes: it keeps what one needs for the next,
+// and allocates nothing for most. The zero value is ready. It serves one goroutine
+// at a time.
+type Redoer struct {
+	change change
+	images wal.Images
+}
+
+// Apply is [ApplyScratch].
+func (r *Redoer) Apply(page []byte, rec *wal.Record, i int) error {
+	return r.change.do(page, rec, i, &r.images)
+}
+
+// do is ApplyScratch.
+func (c *change) do(page []byte, rec *wal.Record, i int, images *wal.Images) error {
 	p, err := target(page, rec)
 	if err != nil {
 		return err
@@ -82,7 +101,11 @@ func ApplyScratch(page []byte, rec *wal.Record, i int, images *wal.Images) error
 	if ref.HasImage() && ref.ApplyImage() {
 		return restore(p, rec, ref, images)
 	}
-	if err := apply(p, rec, ref); err != nil {
+	*c = change{page: p, rec: rec, ref: ref,
+		main: cursor{buf: rec.MainData()}, data: cursor{buf: rec.BlockData(ref)}}
+	err = c.apply()
+	*c = change{}
+	if err != nil {
 		return wal.Errorf(rec.StartLSN, "could not redo %s %s at %s, relation %s, fork %s, block %d: %v",
 			rec.RmgrID, rec.Operation(), rec.StartLSN, ref.Rel, ref.Fork, ref.Block, err)
 	}
@@ -112,13 +135,12 @@ func target(b []byte, rec *wal.Record) (*page, error) {
 }
 
 // apply does the record's change to the page that ref names.
-func apply(p *page, rec *wal.Record, ref *wal.BlockRef) error {
+func (c *change) apply() error {
+	p, rec, ref := c.page, c.rec, c.ref
 	redo := find(rec)
 	if redo == nil {
 		return errors.New("nothing is known of such a record that changes a page")
 	}
-	c := change{page: p, rec: rec, ref: ref,
-		main: cursor{buf: rec.MainData()}, data: cursor{buf: rec.BlockData(ref)}}
 	switch {
 	case ref.WillInit():
 		clear(p[:])
@@ -129,7 +151,7 @@ func apply(p *page, rec *wal.Record, ref *wal.BlockRef) error {
 			return err
 		}
 	}
-	if err := redo(&c); err != nil {
+	if err := redo(c); err != nil {
 		return err
 	}
 	if c.untouched {
