@@ -1,7 +1,7 @@
 // Command replayer replays the WAL of a data directory, as a process whose cost
 // can be measured:
 //
-//	replayer [--cpuprofile FILE] DATADIR MEMORY
+//	replayer [--memory BYTES] [--cpuprofile FILE] DATADIR
 //
 // It prints what package replay did as JSON.
 package main
@@ -9,37 +9,40 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime/pprof"
-	"strconv"
 	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"github.com/walplex/walplex/host/internal/replay"
 )
 
 func main() {
-	profile := flag.String("cpuprofile", "", "`FILE` to write a CPU profile to")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *profile, flag.Args()); err != nil {
+	var profile string
+	var memory int
+	cmd := &cobra.Command{
+		Use:           "replayer DATADIR",
+		Args:          cobra.ExactArgs(1),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return run(ctx, profile, replay.Options{DataDir: args[0], Memory: memory})
+		},
+	}
+	cmd.Flags().StringVar(&profile, "cpuprofile", "", "`FILE` to write a CPU profile to")
+	cmd.Flags().IntVar(&memory, "memory", replay.DefaultMemory, "`BYTES` that waiting changes may take")
+	if err := cmd.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "replayer:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, profile string, args []string) (err error) {
-	if len(args) != 2 {
-		return errors.New("want a data directory and an amount of memory in bytes")
-	}
-	memory, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
-	}
+func run(ctx context.Context, profile string, o replay.Options) error {
 	if profile != "" {
 		f, err := os.Create(profile)
 		if err != nil {
@@ -51,7 +54,7 @@ func run(ctx context.Context, profile string, args []string) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	r, err := replay.Run(ctx, replay.Options{DataDir: args[0], Memory: memory})
+	r, err := replay.Run(ctx, o)
 	if err != nil {
 		return err
 	}
