@@ -77,5 +77,6 @@ an audit trail, or programs of yours.`,
 	root.AddCommand(runCommand(), validateCommand(), pageCommand(), auditCommand(), waldumpCommand(), archiveCommand(), demoCommand(), versionCommand(), sinkCommand())
 	root.AddCommand(statusCommand(), reloadCommand(), slotCommand())
 	root.AddCommand(pluginCommand())
+	root.AddCommand(tableCommand())
 	return root
 }
