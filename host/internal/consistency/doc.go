@@ -21,6 +21,9 @@
 // equal its files in every byte but pd_checksum ([CompareRecovered]). What neither
 // shows are pages that no record changed.
 //
+// Pages of SLRUs are compared with the files of the server that wrote the WAL, in every
+// byte, since it is stopped cleanly, and with those of its recovery ([CompareSLRU]).
+//
 // The tests are tested: faults are seeded into redo, and each is found.
 //
 // The SQL is that of package workload, and what is in sql/ beside this file, of
