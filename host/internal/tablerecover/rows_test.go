@@ -288,6 +288,24 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
+// TestExtensions: types of extensions are given where their text is known, and
+// refused by name where it is not.
+func TestExtensions(t *testing.T) {
+	f := newFixture(t, postgres.Install{})
+	f.exec("CREATE EXTENSION hstore", "CREATE EXTENSION citext", "CREATE EXTENSION ltree",
+		"CREATE TABLE extended (id int, h hstore, c citext, ca citext[])",
+		`INSERT INTO extended VALUES (1, 'a=>1, b=>NULL, "c d"=>"q\"b\\s", ""=>""', 'CiText', '{A,b}'), (2, '', NULL, NULL), (3, (SELECT hstore(array_agg(g::text), array_agg(repeat('v', g))) FROM generate_series(1, 200) g), repeat('X', 3000), NULL)`,
+		"CREATE TABLE refused (id int, tree ltree)", "INSERT INTO refused VALUES (1, 'a.b')")
+	f.copied("extended", "")
+	f.stop()
+	if n := f.compare(); n != 3 {
+		t.Errorf("%d rows were compared, want 3", n)
+	}
+	if got, _, err := f.recover(Options{Table: "refused"}); err == nil || !strings.Contains(err.Error(), "column tree cannot be given") || !strings.Contains(err.Error(), "ltree_out") || got != "" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestParseTable(t *testing.T) {
 	for _, tt := range []struct{ in, schema, table string }{
 		{"t", "", "t"}, {"s.t", "s", "t"}, {`"a.b"`, "", "a.b"}, {`"a.b".c`, "a.b", "c"}, {`s."q""x.y"`, "s", `q"x.y`}, {"T", "", "T"},

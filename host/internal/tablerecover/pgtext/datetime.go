@@ -49,7 +49,27 @@ func appendDay(dst []byte, days int64) (_ []byte, bc bool) {
 	if bc = year <= 0; bc {
 		year = 1 - year
 	}
-	return fmt.Appendf(dst, "%04d-%02d-%02d", year, month, day), bc
+	dst = append(appendPadded(dst, uint64(year), 4), '-')
+	dst = append(appendPadded(dst, uint64(month), 2), '-')
+	return appendPadded(dst, uint64(day), 2), bc
+}
+
+// appendPadded appends a number with zeros in front up to a width.
+func appendPadded(dst []byte, n uint64, width int) []byte {
+	for limit, digits := uint64(10), 1; digits < width; digits++ {
+		if n < limit {
+			dst = append(dst, '0')
+		}
+		limit *= 10
+	}
+	return strconv.AppendUint(dst, n, 10)
+}
+
+// appendClock appends seconds as hours, minutes and seconds.
+func appendClock(dst []byte, sec uint64) []byte {
+	dst = append(appendPadded(dst, sec/3600, 2), ':')
+	dst = append(appendPadded(dst, sec/60%60, 2), ':')
+	return appendPadded(dst, sec%60, 2)
 }
 
 // appendDate is date_out.
@@ -69,9 +89,7 @@ func appendDate(dst []byte, days int32) []byte {
 
 // appendTime is time_out.
 func appendTime(dst []byte, usec int64) []byte {
-	sec := usec / usecPerSecond
-	dst = fmt.Appendf(dst, "%02d:%02d:%02d", sec/3600, sec/60%60, sec%60)
-	return appendFraction(dst, usec%usecPerSecond)
+	return appendFraction(appendClock(dst, uint64(usec/usecPerSecond)), usec%usecPerSecond)
 }
 
 // appendFraction appends microseconds without closing zeros.
@@ -79,7 +97,7 @@ func appendFraction(dst []byte, usec int64) []byte {
 	if usec == 0 {
 		return dst
 	}
-	dst = fmt.Appendf(dst, ".%06d", usec)
+	dst = appendPadded(append(dst, '.'), uint64(usec), 6)
 	for dst[len(dst)-1] == '0' {
 		dst = dst[:len(dst)-1]
 	}
@@ -164,7 +182,5 @@ func (f *Formatter) interval(dst []byte, usec int64, days, months int32) []byte 
 	case before:
 		dst = append(dst, '+')
 	}
-	sec := u / usecPerSecond
-	dst = fmt.Appendf(dst, "%02d:%02d:%02d", sec/3600, sec/60%60, sec%60)
-	return appendFraction(dst, int64(u%usecPerSecond))
+	return appendFraction(appendClock(dst, u/usecPerSecond), int64(u%usecPerSecond))
 }
