@@ -76,6 +76,9 @@
 //	                                            record on; FFFFFFFF: it is gone
 //	'l' end64                                 → pointer rmgr8 info8: a record without
 //	                                            block reference
+//	't' stretch64                             → time64 least32 greatest32: of the
+//	                                            commits and aborts that end in 16 MiB
+//	                                            of WAL, stretch<<24 the first byte
 //	'f' number32                              → first start64, last end64, length64:
 //	                                            a file of the log that is complete
 //
@@ -104,6 +107,10 @@
 // drops it. What happens to a database as a whole is not written for each of its
 // forks: its last key of the relation space ends all sizes before it, and where
 // its files were copied, leads to those of the other database.
+//
+// A stretch's time is the latest of its commits, and the other two enclose the
+// transactions and subtransactions that ended in it: whoever looks for one reads
+// the records of few stretches. They can be too far, never too near.
 //
 // The state, 88 bytes: system identifier u64, timeline u32, wal_segment_size
 // u32, horizon u64, position u64, end of the last record u64, last-valid LSN u64,

@@ -18,6 +18,7 @@ const (
 	spaceRelation = 'r'
 	spaceRewind   = 'w'
 	spaceSize     = 'z'
+	spaceEndings  = 't'
 )
 
 // Sizes in bytes.
@@ -36,6 +37,8 @@ const (
 	lsnValueSize      = pointerSize + 1 + 1
 	fileValueSize     = 8 + 8 + 8
 	sizeValueSize     = 4
+	endingsKeySize    = 1 + 8
+	endingsValueSize  = 8 + 4 + 4
 )
 
 var (

@@ -175,7 +175,7 @@ func (s *Store) finishRewind(ctx context.Context) error {
 	return s.ix.commit(ctx)
 }
 
-// deleteBeyond deletes the keys of pages, relations and sizes above lsn.
+// deleteBeyond deletes the keys of pages, relations, sizes and endings above lsn.
 func (s *Store) deleteBeyond(ctx context.Context, lsn wal.LSN) error {
 	for _, space := range []byte{spacePage, spaceRelation, spaceSize} {
 		it, err := s.ix.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: []byte{space}, UpperBound: []byte{space + 1},
@@ -187,6 +187,9 @@ func (s *Store) deleteBeyond(ctx context.Context, lsn wal.LSN) error {
 		if err = errors.Join(err, it.Close()); err != nil {
 			return err
 		}
+	}
+	if err := s.cutEndings(ctx, lsn); err != nil {
+		return err
 	}
 	return s.ix.commit(ctx)
 }

@@ -64,6 +64,7 @@ type pending struct {
 	alone   []aloneEntry
 	changes []changeEntry
 	sizes   []sizeEntry
+	endings []endings
 	bytes   int64 // of records
 }
 
@@ -84,6 +85,7 @@ type changeEntry struct {
 
 func (p *pending) reset() {
 	p.pages, p.alone, p.changes, p.sizes, p.bytes = p.pages[:0], p.alone[:0], p.changes[:0], p.sizes[:0], 0
+	p.endings = p.endings[:0]
 }
 
 func (p *pending) keys() int { return len(p.pages) + len(p.alone) + len(p.changes) + len(p.sizes) }
@@ -275,6 +277,7 @@ func (s *Store) note(rec *wal.Record, ptr pointer, changes []change) {
 	} else {
 		p.alone = append(p.alone, aloneEntry{lsn: rec.EndLSN, ptr: ptr, rmgr: rec.RmgrID, info: rec.Info})
 		p.noteRelMap(rec, ptr)
+		p.noteEnding(rec)
 	}
 	for _, c := range changes {
 		p.changes = append(p.changes, changeEntry{change: c, lsn: rec.EndLSN, ptr: ptr})
@@ -391,7 +394,7 @@ func (s *Store) fillBatch() error {
 			return err
 		}
 	}
-	return s.fillSizes()
+	return errors.Join(s.fillSizes(), s.fillEndings())
 }
 
 // Close releases everything. What was not committed is gone.
