@@ -246,6 +246,7 @@ func TestTermWhileServerHangs(t *testing.T) {
 type inProcess struct {
 	*host // its log
 	s     *stream.Stream
+	cfg   stream.Config
 	drain chan struct{}
 	ended chan error
 }
@@ -278,6 +279,7 @@ func runConfig(t *testing.T, cfg stream.Config) *inProcess {
 		sinks[i].Spec.SocketDir, sinks[i].Spec.AutoMTLS = sockets, true
 	}
 	p := &inProcess{host: &host{t: t, done: make(chan struct{})}, drain: make(chan struct{}), ended: make(chan error, 1)}
+	p.cfg = cfg
 	p.s = stream.New(cfg, slog.New(slog.NewTextHandler(p.host, nil)))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {

@@ -40,6 +40,7 @@ type backup struct {
 	phase       atomic.Int32
 	done, total atomic.Int64 // bytes of files
 	start       atomic.Pointer[wal.Position]
+	end         wal.LSN // set before the phase is finishing
 	problem     atomic.Pointer[string] // why it does not go on at this moment
 }
 
@@ -201,6 +202,9 @@ func (s *Stream) backedUp(ctx context.Context, id chain.SinkID, done *wire.Backu
 	k.life.opened.systemID, k.life.opened.position = s.system().SystemID, at
 	k.fresh, k.deaths, k.best, k.known = true, 0, max(k.best, at.LSN), at
 	k.backoff.reset()
+	if s.cfg.Until.CaughtUp && cfg.Required {
+		s.target = max(s.target, b.end) // without that WAL the backup is not consistent
+	}
 	return s.cameBack(ctx, id)
 }
 

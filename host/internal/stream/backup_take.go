@@ -18,8 +18,8 @@ const (
 	backupChecksums = "CRC32C" // as pg_basebackup
 	backupLogEvery  = 30 * time.Second
 	// backupRefusals is how often in a row a server may have no walsender left until
-	// that is called final: the tries take a minute or more.
-	backupRefusals = 12
+	// that is called final: the tries take some twenty seconds.
+	backupRefusals = 9
 )
 
 // run takes the backup and sends it, up to its end; the sink's answer comes to the
@@ -57,6 +57,7 @@ func (b *backup) run(ctx context.Context, server replication.Config, want replic
 	end := from.End()
 	b.life.log.Info("base backup: every file was held against the manifest; the sink makes it durable",
 		"files", got.Files, "bytes", got.Bytes, "end_lsn", end.LSN)
+	b.end = end.LSN
 	b.phase.Store(finishing)
 	return to.send(&wire.BackupChunk{EndLsn: uint64(end.LSN), Timeline: uint32(end.Timeline)})
 }
@@ -65,7 +66,7 @@ func (b *backup) run(ctx context.Context, server replication.Config, want replic
 // the sink yet.
 func (b *backup) begin(ctx context.Context, server replication.Config, want replication.System) (*replication.Conn, *replication.BaseBackup, error) {
 	var again backoff
-	for refused := 1; ; {
+	for refused := 0; ; {
 		conn, from, err := b.tryBegin(ctx, server, want)
 		switch {
 		case err == nil:
@@ -81,11 +82,11 @@ func (b *backup) begin(ctx context.Context, server replication.Config, want repl
 			return nil, nil, err // the session ends too
 		}
 		if r != nil && r.NoRoom {
-			if refused++; refused > backupRefusals {
+			if refused++; refused == backupRefusals {
 				return nil, nil, faultf("sink %q cannot have its base backup, which needs one connection more than the stream: %w", b.life.name, err)
 			}
 		} else {
-			refused = 1
+			refused = 0
 		}
 		text := err.Error()
 		b.problem.Store(&text)

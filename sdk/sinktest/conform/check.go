@@ -28,6 +28,7 @@ func Checks() []Check {
 		{"validate", "the settings are accepted, and checking them has no effect", checkValidate},
 		{"deliver", "WAL of PostgreSQL 14 to 18 is taken, flushed, and continued after a restart", checkDeliver},
 		{"progress", "positions grow, and stay within what was sent", checkProgress},
+		{"base backup", "a new sink takes a base backup whole, or begins again with another", checkBackup},
 		{"large records", "records of more than 1 MiB come in fragments and are whole to the position", checkLarge},
 		{"credit", "blocks are given back without being asked for", checkCredit},
 		{"heartbeat", "signs of life are given while blocks come", checkHeartbeat},
@@ -146,7 +147,11 @@ func (r *run) liveAs(w *waltest.Writer, o StartOptions) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.begins()
+	if err := s.begins(); err != nil {
+		s.kill() // its directory is the next one's
+		return nil, err
+	}
+	return s, nil
 }
 
 // finish delivers everything, ends the sink in order, and looks at what it holds.

@@ -29,6 +29,9 @@ type careless struct {
 
 func (c *careless) Describe(_ context.Context, r *wire.DescribeRequest) (*wire.DescribeResponse, error) {
 	d := &wire.DescribeResponse{Type: "careless", Capabilities: []string{wire.CapRecords}}
+	if c.backsUp() && c.bug != "backup: undeclared" {
+		d.Capabilities = append(d.Capabilities, wire.CapBackup)
+	}
 	switch {
 	case c.bug == "both":
 		d.Capabilities = append(d.Capabilities, wire.CapWAL)
@@ -39,7 +42,33 @@ func (c *careless) Describe(_ context.Context, r *wire.DescribeRequest) (*wire.D
 }
 
 func (c *careless) Open(context.Context, *wire.OpenRequest) (*wire.OpenResponse, error) {
-	return &wire.OpenResponse{IsNew: true, Subscription: &wire.Subscription{Records: true}}, nil
+	return &wire.OpenResponse{IsNew: true, Subscription: &wire.Subscription{Records: true}, Wishes: &wire.Wishes{BaseBackup: c.backsUp()}}, nil
+}
+
+// backsUp are those that wish for a base backup.
+func (c *careless) backsUp() bool { return strings.HasPrefix(c.bug, "backup: ") }
+
+func (c *careless) Validate(context.Context, *wire.ValidateRequest) (*wire.ValidateResponse, error) {
+	return &wire.ValidateResponse{Wishes: &wire.Wishes{BaseBackup: c.backsUp() && c.bug != "backup: in secret"}}, nil
+}
+
+// chunk answers a chunk of a base backup that begins at start.
+func (c *careless) chunk(st wire.Sink_StreamServer, p *wire.Progress, k *wire.BackupChunk, start uint64) error {
+	if c.bug != "backup: gives nothing back" {
+		p.BackupChunks++
+	}
+	switch c.bug {
+	case "backup: gives too much back":
+		p.BackupChunks++
+	case "backup: position too soon":
+		p.WrittenLsn, p.FlushedLsn = start, start
+	case "backup: at its end":
+		start = k.EndLsn
+	}
+	if k.EndLsn == 0 && c.bug != "backup: done too soon" {
+		return nil
+	}
+	return st.Send(&wire.SinkMessage{Message: &wire.SinkMessage_BackupDone{BackupDone: &wire.BackupDone{Timeline: 1, Lsn: start}}})
 }
 
 func (c *careless) Drain(context.Context, *wire.DrainRequest) (*wire.DrainResponse, error) {
@@ -47,7 +76,7 @@ func (c *careless) Drain(context.Context, *wire.DrainRequest) (*wire.DrainRespon
 }
 
 func (c *careless) Stream(st wire.Sink_StreamServer) error {
-	p := &wire.Progress{}
+	p, start := &wire.Progress{}, uint64(0)
 	for {
 		m, err := st.Recv()
 		if err != nil {
@@ -63,6 +92,13 @@ func (c *careless) Stream(st wire.Sink_StreamServer) error {
 			}
 			if c.bug == "gives too much back" {
 				p.ReleasedBlocks++
+			}
+		case *wire.HostMessage_Backup:
+			if s := x.Backup.StartLsn; s != 0 {
+				start = s
+			}
+			if err := c.chunk(st, p, x.Backup, start); err != nil {
+				return err
 			}
 		case *wire.HostMessage_Flush:
 			p.FlushNumber, p.FlushedLsn = x.Flush.Number, p.WrittenLsn
@@ -121,6 +157,13 @@ func TestCarelessSinks(t *testing.T) {
 		{"invents flushes", "progress", conform.RuleFlush, "answers flush 2 after 0, of 1"},
 		{"no sign of life", "heartbeat", conform.RuleAnswer, "the answer to heartbeat 1 did not happen"},
 		{"minds the unknown", "newer host", conform.RuleIgnore, "an unknown message"},
+		{"backup: undeclared", "base backup", conform.RuleBackup, "has not declared the capability"},
+		{"backup: in secret", "base backup", conform.RuleBackup, "Validate tells: false"},
+		{"backup: done too soon", "base backup", conform.RuleBackup, "whose end did not come"},
+		{"backup: position too soon", "base backup", conform.RuleSent, "but was sent WAL up to 0/0"},
+		{"backup: gives nothing back", "base backup", conform.RuleAnswer, "that all chunks of the base backup are taken did not happen"},
+		{"backup: gives too much back", "base backup", conform.RuleRelease, "chunks of a base backup"},
+		{"backup: at its end", "base backup", conform.RuleBackup, "it begins at"},
 		{"both", "describe", conform.RuleDescribe, "it is one of them"},
 		{"refuses capabilities", "describe", conform.RuleIgnore, "of-a-later-version"},
 	} {

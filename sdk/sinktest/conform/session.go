@@ -88,6 +88,9 @@ func (r *run) rand() *rand.Rand { return rand.New(rand.NewPCG(r.target.Seed, uin
 func (r *run) checkOpened(s *session) error {
 	o := s.opened
 	sub := o.GetSubscription()
+	if err := r.checkWish(o); err != nil {
+		return err
+	}
 	switch {
 	case sub.GetWal() == sub.GetRecords():
 		return violation(RuleOpen, "the sink subscribes to raw WAL: %t, to records: %t; it is one of them", sub.GetWal(), sub.GetRecords())
@@ -165,8 +168,11 @@ func history(tli wal.TimelineID, at wal.LSN) []byte {
 	return fmt.Appendf(nil, "%d\t%s\tno recovery target specified\n", tli-1, at)
 }
 
-// begins opens the Stream at the sink's position.
+// begins opens the Stream at the sink's position, where it wishes with a base backup.
 func (s *session) begins() error {
+	if s.wishes() {
+		return s.backUp()
+	}
 	ctx, cancel := context.WithCancel(s.run.ctx)
 	st, err := s.life.Client.Stream(ctx)
 	if err != nil {

@@ -74,6 +74,7 @@ const (
 	RuleDescribe  = "describe yourself, without effect"
 	RuleValidate  = "Validate touches nothing"
 	RuleOpen      = "Open answers the position"
+	RuleBackup    = "all of a base backup or none"
 	RuleOrder     = "no gap, no repetition"
 	RuleSent      = "acknowledge only what was sent"
 	RuleForward   = "positions never go back"

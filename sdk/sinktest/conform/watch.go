@@ -31,9 +31,13 @@ type watch struct {
 	beat     uint64 // number of the last heartbeat answered
 	fault    *wire.Fault
 	epoch    *wire.EpochDone
-	broken   error // the first rule that was broken
-	ended    bool
-	endErr   error // why, nil: it was asked for, or after a fault
+	// Of a base backup:
+	chunksSent uint64
+	backupAt   wal.LSN // where the sink is with it, once all was sent
+	backupDone *wire.BackupDone
+	broken     error // the first rule that was broken
+	ended      bool
+	endErr     error // why, nil: it was asked for, or after a fault
 }
 
 func newWatch(raw bool, records []waltest.Appended, at wal.LSN) *watch {
@@ -73,6 +77,8 @@ func (w *watch) listen(st wire.Sink_StreamClient) {
 				w.fault = x.Fault
 			case *wire.SinkMessage_EpochDone:
 				w.epoch = x.EpochDone
+			case *wire.SinkMessage_BackupDone:
+				w.holdsBackup(x.BackupDone)
 			}
 		})
 	}
@@ -84,7 +90,7 @@ func (w *watch) take(p *wire.Progress) {
 		w.broken = err
 	}
 	w.progress = wire.Progress{WrittenLsn: p.WrittenLsn, FlushedLsn: max(p.FlushedLsn, w.progress.FlushedLsn), AppliedLsn: p.AppliedLsn,
-		FlushNumber: p.FlushNumber, ReleasedBlocks: p.ReleasedBlocks}
+		FlushNumber: p.FlushNumber, ReleasedBlocks: p.ReleasedBlocks, BackupChunks: p.BackupChunks}
 }
 
 func (w *watch) judge(p *wire.Progress) error {
@@ -100,6 +106,8 @@ func (w *watch) judge(p *wire.Progress) error {
 		return violation(RuleSent, "the sink says flushed %s, but written only %s", flushed, written)
 	case p.ReleasedBlocks > w.blocks || p.ReleasedBlocks < old.ReleasedBlocks:
 		return violation(RuleRelease, "the sink gives back %d blocks after %d, of %d that it was sent", p.ReleasedBlocks, old.ReleasedBlocks, w.blocks)
+	case p.BackupChunks > w.chunksSent || p.BackupChunks < old.BackupChunks:
+		return violation(RuleRelease, "the sink is done with %d chunks of a base backup after %d, of %d that it was sent", p.BackupChunks, old.BackupChunks, w.chunksSent)
 	case p.FlushNumber > w.asked || p.FlushNumber < old.FlushNumber:
 		return violation(RuleFlush, "the sink answers flush %d after %d, of %d that were asked for", p.FlushNumber, old.FlushNumber, w.asked)
 	}
