@@ -40,7 +40,7 @@ type backup struct {
 	phase       atomic.Int32
 	done, total atomic.Int64 // bytes of files
 	start       atomic.Pointer[wal.Position]
-	end         wal.LSN // set before the phase is finishing
+	end         wal.LSN                // set before the phase is finishing
 	problem     atomic.Pointer[string] // why it does not go on at this moment
 }
 
