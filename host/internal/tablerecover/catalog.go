@@ -2,7 +2,6 @@ package tablerecover
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,6 +24,7 @@ type catalog struct {
 	version wal.Version
 	db      database
 	mapped  map[wal.OID]wal.OID // files of relations that pg_class does not tell
+	shared  map[wal.OID]wal.OID // those of them that all databases have
 	columns map[wal.OID][]column
 	files   map[wal.OID]wal.RelFileLocator
 }
@@ -80,6 +80,9 @@ func openCatalog(ctx context.Context, snap *snapshot, version wal.Version, name 
 	if c.mapped, err = parseRelMap(b, version); err != nil {
 		return nil, err
 	}
+	for oid, file := range c.shared {
+		c.mapped[oid] = file
+	}
 	for _, oid := range []wal.OID{oidType, oidAttribute, oidProc, oidClass} {
 		if c.mapped[oid] == 0 {
 			return nil, fmt.Errorf("the relation map of database %s does not name relation %d", name, oid)
@@ -110,12 +113,11 @@ func (c *catalog) findDatabase(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("read the shared relation map: %w", err)
 	}
-	shared, err := parseRelMap(b, c.version)
-	if err != nil {
+	if c.shared, err = parseRelMap(b, c.version); err != nil {
 		return err
 	}
 	c.columns[oidDatabase] = databaseColumns(c.version)
-	c.files[oidDatabase] = wal.RelFileLocator{Spc: globalSpace, Rel: shared[oidDatabase]}
+	c.files[oidDatabase] = wal.RelFileLocator{Spc: globalSpace, Rel: c.shared[oidDatabase]}
 	var names []string
 	err = c.scan(ctx, oidDatabase, func(r *row) error {
 		names = append(names, r.name("datname"))
@@ -175,9 +177,12 @@ func deformFirst(tup []byte, cols []column, vals [][]byte) error {
 // readColumns reads the columns of relations, in their order, dropped ones too.
 func (c *catalog) readColumns(ctx context.Context, oids ...wal.OID) error {
 	found := map[wal.OID][]column{}
+	for _, oid := range oids {
+		found[oid] = nil
+	}
 	err := c.scan(ctx, oidAttribute, func(r *row) error {
 		oid := r.oid("attrelid")
-		if r.int2("attnum") <= 0 || !slices.Contains(oids, oid) {
+		if _, wanted := found[oid]; !wanted || r.int2("attnum") <= 0 {
 			return nil
 		}
 		col := column{
@@ -238,18 +243,6 @@ func (c *catalog) relations(ctx context.Context, want func(*relation) bool) (all
 	return all, err
 }
 
-// relation reads one row of pg_class.
-func (c *catalog) relation(ctx context.Context, oid wal.OID) (relation, error) {
-	rels, err := c.relations(ctx, func(r *relation) bool { return r.oid == oid })
-	if err == nil && len(rels) != 1 {
-		err = fmt.Errorf("pg_class has %d rows for relation %d", len(rels), oid)
-	}
-	if err != nil {
-		return relation{}, err
-	}
-	return rels[0], nil
-}
-
 // namespaces reads the names of all schemas.
 func (c *catalog) namespaces(ctx context.Context) (map[wal.OID]string, error) {
 	all := map[wal.OID]string{}
@@ -260,31 +253,41 @@ func (c *catalog) namespaces(ctx context.Context) (map[wal.OID]string, error) {
 	return all, err
 }
 
-// toastOf finds a relation's TOAST table and its index; nil if it has none.
-func (c *catalog) toastOf(ctx context.Context, rel relation) (*toastTable, error) {
-	if rel.toast == 0 {
-		return nil, nil
+// toasts finds the TOAST tables of relations and their indexes, by the relations'
+// OIDs.
+func (c *catalog) toasts(ctx context.Context, rels []relation) (map[wal.OID]*toastTable, error) {
+	of := map[wal.OID]*toastTable{}    // by the TOAST table
+	index := map[wal.OID]*toastTable{} // by its index
+	all := map[wal.OID]*toastTable{}
+	cache := &pageCache{src: c.snap.src}
+	for _, r := range rels {
+		if r.toast != 0 {
+			t := &toastTable{oid: r.toast, snap: c.snap, cache: cache}
+			of[r.toast], all[r.oid] = t, t
+		}
 	}
-	toast, err := c.relation(ctx, rel.toast)
-	if err != nil {
-		return nil, err
-	}
-	var index wal.OID
-	err = c.scan(ctx, oidIndex, func(r *row) error {
-		if r.oid("indrelid") == rel.toast {
-			index = r.oid("indexrelid")
+	err := c.scan(ctx, oidIndex, func(r *row) error {
+		if t := of[r.oid("indrelid")]; t != nil {
+			index[r.oid("indexrelid")] = t
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	if index == 0 {
-		return nil, errors.New("the TOAST table has no index")
+	_, err = c.relations(ctx, func(r *relation) bool {
+		if t := of[r.oid]; t != nil {
+			t.table = r.file
+		}
+		if t := index[r.oid]; t != nil {
+			t.index = r.file
+		}
+		return false
+	})
+	for oid, t := range of {
+		if err == nil && (t.table.Rel == 0 || t.index.Rel == 0) {
+			err = fmt.Errorf("the TOAST table %d or its index is not in the catalogs", oid)
+		}
 	}
-	in, err := c.relation(ctx, index)
-	if err != nil {
-		return nil, err
-	}
-	return &toastTable{oid: toast.oid, table: toast.file, index: in.file, snap: c.snap, cache: &pageCache{src: c.snap.src}}, nil
+	return all, err
 }

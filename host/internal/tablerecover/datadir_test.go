@@ -2,7 +2,10 @@ package tablerecover
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -64,7 +67,11 @@ func (d dataDir) Blocks(_ context.Context, rel wal.RelFileLocator, _ wal.ForkNum
 
 func (d dataDir) SLRUPage(_ context.Context, kind SLRU, page uint32) ([]byte, error) {
 	const pagesPerFile = 32
-	return readAt(filepath.Join(d.dir, kind.String(), fmt.Sprintf("%04X", page/pagesPerFile)), int64(page%pagesPerFile)*wal.BlockSize)
+	b, err := readAt(filepath.Join(d.dir, kind.String(), fmt.Sprintf("%04X", page/pagesPerFile)), int64(page%pagesPerFile)*wal.BlockSize)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", ErrNotThere, err)
+	}
+	return b, err
 }
 
 func (d dataDir) RelMap(_ context.Context, spc, db wal.OID) ([]byte, error) {

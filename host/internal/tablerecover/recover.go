@@ -80,6 +80,7 @@ type job struct {
 	cols       []column // of the root that are given, in their order
 	types      *types
 	heaps      []relation // the table, or its partitions
+	toasts     map[wal.OID]*toastTable
 	sum        Summary
 }
 
@@ -122,6 +123,9 @@ func (j *job) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if j.types, err = j.c.readTypes(ctx, j.cols); err != nil {
+		return err
+	}
+	if j.toasts, err = j.c.toasts(ctx, j.heaps); err != nil {
 		return err
 	}
 	return j.checkTypes()
@@ -181,7 +185,11 @@ func (j *job) partitions(ctx context.Context) (leaves []relation, err error) {
 			slices.SortFunc(leaves, func(a, b relation) int { return strings.Compare(j.qualified(&a), j.qualified(&b)) })
 			return leaves, nil
 		}
-		rels, err := j.c.relations(ctx, func(r *relation) bool { return slices.Contains(next, r.oid) })
+		there := map[wal.OID]bool{}
+		for _, oid := range next {
+			there[oid] = true
+		}
+		rels, err := j.c.relations(ctx, func(r *relation) bool { return there[r.oid] })
 		if err != nil {
 			return nil, err
 		}
@@ -308,10 +316,7 @@ func (j *job) writeRows(ctx context.Context, rel *relation, out *bufio.Writer) e
 		}
 		ts[i] = t
 	}
-	toast, err := j.c.toastOf(ctx, *rel)
-	if err != nil {
-		return err
-	}
+	toast := j.toasts[rel.oid]
 	f := &pgtext.Formatter{Version: j.c.version, Fetch: func(e pgtext.External) ([]byte, error) { return toast.fetch(ctx, e) }}
 	vals := make([][]byte, len(cols))
 	var line, text []byte

@@ -110,9 +110,18 @@ func testRows(t *testing.T, in postgres.Install) {
 	f.copied("matview", "(SELECT * FROM matview)")
 	f.copied("parts", "(SELECT * FROM parts)")
 	f.copied("multi", "")
+	f.copied("pg_namespace", "(SELECT oid, nspname, nspowner FROM pg_namespace)")
+	f.copied("pg_tablespace", "(SELECT oid, spcname, spcowner, spcoptions FROM pg_tablespace)")
+	if f.version >= 18 {
+		f.exec("CREATE TABLE virtually (a int, v int GENERATED ALWAYS AS (a + 1) VIRTUAL, b text)", "INSERT INTO virtually (a, b) VALUES (1, 'x'), (NULL, 'y')")
+		f.copied("virtually", "")
+	}
 	f.stop()
 	if rows := f.compare(); rows < 3000 {
 		t.Errorf("only %d rows were compared", rows)
+	}
+	if _, _, err := f.recover(Options{Table: "virtually", Columns: []string{"v"}}); f.version >= 18 && (err == nil || !strings.Contains(err.Error(), "not stored")) {
+		t.Errorf("a virtual column: %v", err)
 	}
 	_, sum, err := f.recover(Options{Table: "parts"})
 	if err != nil || sum.Tables != 3 || sum.Rows != 300 || sum.Pages == 0 || sum.Table != `"public"."parts"` {

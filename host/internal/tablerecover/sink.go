@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/walplex/walplex/sdk/pageclient"
 	"github.com/walplex/walplex/sdk/pagepb"
 	"github.com/walplex/walplex/sdk/wal"
@@ -137,6 +139,9 @@ func (s *Sink) SLRUPage(ctx context.Context, kind SLRU, page uint32) ([]byte, er
 		which = pagepb.SLRU_SLRU_MULTIXACT_MEMBERS
 	}
 	res, err := s.client.SLRUPage(ctx, which, page, s.at)
+	if pageclient.Code(err) == codes.NotFound {
+		err = fmt.Errorf("%w: %w", ErrNotThere, err)
+	}
 	return res.GetImage().GetPage(), err
 }
 

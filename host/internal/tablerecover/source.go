@@ -2,6 +2,7 @@ package tablerecover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/walplex/walplex/sdk/wal"
@@ -29,6 +30,10 @@ func (s SLRU) String() string {
 	return fmt.Sprintf("slru%d", uint8(s))
 }
 
+// ErrNotThere says, wrapped or not, that a page does not exist as of the LSN: of an
+// SLRU, that nothing was written so far yet.
+var ErrNotThere = errors.New("it does not exist")
+
 // Source reads a cluster's files as of one LSN. It is used by one goroutine. What
 // it answers is borrowed until the next call.
 type Source interface {
@@ -36,7 +41,8 @@ type Source interface {
 	Page(ctx context.Context, rel wal.RelFileLocator, fork wal.ForkNumber, block wal.BlockNumber) ([]byte, error)
 	// Blocks is how many pages a fork has.
 	Blocks(ctx context.Context, rel wal.RelFileLocator, fork wal.ForkNumber) (wal.BlockNumber, error)
-	// SLRUPage reads a page of transactions' states, wal.BlockSize bytes.
+	// SLRUPage reads a page of transactions' states, wal.BlockSize bytes, or answers
+	// an error that is ErrNotThere.
 	SLRUPage(ctx context.Context, kind SLRU, page uint32) ([]byte, error)
 	// RelMap reads pg_filenode.map of a database, or of the cluster with database 0.
 	RelMap(ctx context.Context, spc, db wal.OID) ([]byte, error)

@@ -2,6 +2,7 @@ package tablerecover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/walplex/walplex/sdk/wal"
@@ -179,8 +180,8 @@ func (s *snapshot) updater(ctx context.Context, multi uint32) (uint32, error) {
 		next = 1
 	}
 	end, err := s.offset(ctx, next)
-	if next%offsetsPerPage == 0 && err != nil {
-		end, err = 0, nil // its page may not be there either
+	if next%offsetsPerPage == 0 && errors.Is(err, ErrNotThere) {
+		end, err = 0, nil // its page is not there either
 	}
 	if err != nil {
 		return 0, err
@@ -194,6 +195,9 @@ func (s *snapshot) updater(ctx context.Context, multi uint32) (uint32, error) {
 			return 0, nil
 		}
 		p, err := s.page(ctx, MultiXactMembers, member/membersPerPage)
+		if end == 0 && n > 0 && member%membersPerPage == 0 && errors.Is(err, ErrNotThere) {
+			return 0, nil
+		}
 		if err != nil {
 			return 0, err
 		}
