@@ -38,6 +38,7 @@ race: setup
 # pg_walinspect, all three sinks, and a backup restored, against each.
 matrix: setup
 	$(GO) test -tags matrix -count=1 -v ./host/internal/matrix ./host/internal/consistency ./host/internal/tablerecover
+	$(GO) test -tags matrix -count=1 -v -timeout 1h -run OfMajors ./host/internal/e2e
 
 # ROUNDS of kill -9 over host, sink and server under load; `make test` has 5. The
 # seed is printed, and WALPLEX_SOAK_SEED repeats it.

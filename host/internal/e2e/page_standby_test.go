@@ -52,8 +52,10 @@ func moveThings(n int) []string {
 // TestPagesOfPausedStandbys holds pages as of LSNs in the middle of a load
 // against standbys whose recovery is paused there: all pages of all relations of
 // a database, the catalogs among them.
-func TestPagesOfPausedStandbys(t *testing.T) {
-	c := server(t, keepWAL)
+func TestPagesOfPausedStandbys(t *testing.T) { pagesOfPausedStandbys(t, server(t)) }
+
+func pagesOfPausedStandbys(t *testing.T, c *postgres.Cluster) {
+	t.Helper()
 	initPgbench(t, c)
 	pgtest.Exec(t, c, everyIndex...)
 	d := newDirs(t)
