@@ -332,12 +332,25 @@ func (s *Store) fillSizes() error {
 }
 
 // ImportFork notes that the fork has so many blocks where the base backup that
-// is being imported begins, those without content among them. BeginImport comes
-// before it, EndImport after it.
+// is being imported begins, those without content among them. Where it is called
+// for a fork more than once, as for each file of one that has several, the
+// greatest number counts. It is for relations, not for pseudo relations.
 func (s *Store) ImportFork(rel wal.RelFileLocator, fork wal.ForkNumber, blocks wal.BlockNumber) error {
-	if s.failed != nil {
-		return s.failed
+	if err := s.mayImport(); err != nil {
+		return err
 	}
-	s.resize(makeForkKey(rel, fork), min(blocks, noFork-1), s.state.Position)
-	return nil
+	k := makeForkKey(rel, fork)
+	blocks = min(blocks, noFork-1)
+	n, err := s.blocksOf(k)
+	if err != nil || n != noFork && n >= blocks {
+		return err
+	}
+	s.resize(k, blocks, s.state.Position)
+	if s.pending.keys() < maxPendingKeys {
+		return nil
+	}
+	s.images.mu.Lock()
+	defer s.images.mu.Unlock()
+	s.failed = s.flushImport(nil)
+	return s.failed
 }
