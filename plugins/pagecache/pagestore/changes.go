@@ -10,6 +10,7 @@ type change struct {
 	forks uint8           // bit 1<<fork for each fork concerned
 	block wal.BlockNumber // of a truncation: blocks of the main fork that stay
 	from  database        // of a copy: what was copied
+	to    uint32          // of a cut of pg_multixact/members: the first file that stays, block being the first that goes
 }
 
 // database is a database's directory in a tablespace.
@@ -27,6 +28,8 @@ const (
 	databaseCreated changeKind = 4 // its pages follow in the WAL
 	databaseCopied  changeKind = 5 // its files were copied, and are not in the WAL
 	databaseDropped changeKind = 6
+	slruCut         changeKind = 7 // files of an SLRU were removed
+	slruEmptied     changeKind = 8 // all of them
 	allForks                   = 1<<wal.MainFork | 1<<wal.FSMFork | 1<<wal.VisibilityMapFork | 1<<wal.InitFork
 )
 
@@ -60,7 +63,7 @@ func (c *change) put(b []byte) {
 		block = uint32(c.from.db)
 	}
 	le.PutUint32(b[2:], block)
-	le.PutUint32(b[6:], uint32(c.from.spc))
+	le.PutUint32(b[6:], uint32(c.from.spc)|c.to)
 }
 
 // parseChange reads what put wrote.
@@ -69,7 +72,7 @@ func parseChange(rel wal.RelFileLocator, b []byte) change {
 	if c.kind == databaseCopied {
 		c.from = database{db: wal.OID(le.Uint32(b[2:])), spc: wal.OID(le.Uint32(b[6:]))}
 	} else {
-		c.block = wal.BlockNumber(le.Uint32(b[2:]))
+		c.block, c.to = wal.BlockNumber(le.Uint32(b[2:])), le.Uint32(b[6:])
 	}
 	return c
 }

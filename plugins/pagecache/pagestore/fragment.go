@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/slru"
 )
 
 // partial is a record that comes in fragments because it is larger than the sink
@@ -18,6 +19,8 @@ type partial struct {
 	scan dropScanner
 
 	changes []change
+	tree    slru.Tree   // if it ends a transaction
+	slru    []slru.Page // that it changes
 }
 
 // appendFragment takes the next fragment of a record. Its keys are made with the
@@ -43,6 +46,7 @@ func (s *Store) appendFragment(f *wal.Record) error {
 		}
 		s.pending.bytes += int64(len(f.Data))
 		r.changes = r.scan.feed(r.changes, f.MainData())
+		r.slru = r.tree.Pages(r.slru, f.MainData())
 	}
 	if !last {
 		return nil
@@ -65,6 +69,8 @@ func (r *partial) begin(f *wal.Record) {
 	r.kept = len(f.Blocks) > 0 || keptAlone(f.RmgrID, f.Info)
 	r.changes = r.changes[:0]
 	r.scan = dropScanner{}
+	r.tree, _ = slru.NewTree(f)
+	r.slru = r.slru[:0]
 	if f.RmgrID == wal.RmgrTransaction {
 		r.scan = newDropScanner(f.Info)
 	}

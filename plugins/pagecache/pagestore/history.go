@@ -226,8 +226,8 @@ func (r *reading) indexError() error {
 // findEnd looks for what happened to the relation. Only what did after the base
 // can matter.
 func (r *reading) findEnd(ctx context.Context, high wal.LSN) error {
-	if r.id.Rel.Spc == 0 && !r.id.isRelMap() {
-		return r.zeroBase() // a pseudo relation goes through nothing
+	if r.id.isSLRU() {
+		return r.findSLRUEnd(ctx, high)
 	}
 	if err := r.relationChanges(ctx, max(r.baseLSN, r.low), high); err != nil {
 		return err
@@ -272,7 +272,7 @@ func (r *reading) each(ctx context.Context, f func(*wal.Record) error) error {
 		} else {
 			r.more = r.it.Next()
 		}
-		if err := r.s.reader.recordInto(next.ptr, next.end, &r.rec, &r.buf); err != nil {
+		if err := r.read(next); err != nil {
 			return err
 		}
 		if err := f(&r.rec); err != nil {
@@ -288,6 +288,9 @@ func (r *reading) each(ctx context.Context, f func(*wal.Record) error) error {
 // notFound is why there is no version of the page.
 func (r *reading) notFound(lsn wal.LSN) error {
 	if !r.ended {
+		if r.st.Complete() && r.id.isSLRU() {
+			return fmt.Errorf("%w: there is no %s as of %s", ErrNotFound, r.id, lsn)
+		}
 		if r.st.Complete() {
 			return fmt.Errorf("%w: the relation has no %s as of %s", ErrNotFound, r.id, lsn)
 		}
@@ -308,6 +311,8 @@ func (r *reading) notFound(lsn wal.LSN) error {
 		}
 	case databaseDropped:
 		what = "dropped the database"
+	case slruCut, slruEmptied:
+		what = "removed the page's file"
 	}
 	return fmt.Errorf("%w: %s as of %s: the record that ends at %s %s, and none after it touched the block",
 		ErrNotFound, r.id, lsn, r.end.lsn, what)

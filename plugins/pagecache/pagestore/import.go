@@ -50,6 +50,7 @@ func (s *Store) emptyImages() error {
 	m := &s.images
 	s.pending.reset()
 	s.sizes.forget()
+	s.slru = slruNotes{}
 	if err := m.log.close(); err != nil {
 		return err
 	}

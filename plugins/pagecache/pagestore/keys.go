@@ -19,6 +19,7 @@ const (
 	spaceRewind   = 'w'
 	spaceSize     = 'z'
 	spaceEndings  = 't'
+	spaceSLRU     = 'x'
 )
 
 // Sizes in bytes.
@@ -54,6 +55,9 @@ type PageID struct {
 }
 
 func (p PageID) String() string {
+	if p.isSLRU() {
+		return p.slruPage().String()
+	}
 	if p.isRelMap() {
 		return fmt.Sprintf("the relation map of database %d in tablespace %d", p.Rel.DB, p.Block)
 	}

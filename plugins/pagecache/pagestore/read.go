@@ -180,7 +180,7 @@ func (r *reading) beginCopy(ctx context.Context, a *Answer, copies int) error {
 func (r *reading) noBase() error {
 	p, err := parsePointer(r.it.Value())
 	if err == nil {
-		err = r.s.reader.recordInto(p, keyLSN(r.it.Key()), &r.rec, &r.buf)
+		err = r.read(step{end: keyLSN(r.it.Key()), ptr: p})
 	}
 	if err != nil {
 		return err
@@ -200,6 +200,8 @@ type replay struct {
 	// imported says that the page is of a base backup, whose pages were copied
 	// while they were changed: it can have records already that follow.
 	imported bool
+
+	fragments inFragments // of a record that is held in fragments
 }
 
 // apply does to the page what the record does to it, by each reference to it and
@@ -207,6 +209,9 @@ type replay struct {
 func (r *replay) apply(rec *wal.Record) error {
 	if r.id.isRelMap() {
 		return r.applyRelMap(rec)
+	}
+	if r.id.isSLRU() {
+		return r.applySLRU(rec)
 	}
 	at := pageLSN(r.page)
 	if r.imported && at >= rec.EndLSN && r.id.Fork != wal.VisibilityMapFork {

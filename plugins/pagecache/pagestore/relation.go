@@ -87,6 +87,9 @@ const (
 const heapBlocksPerMapPage = (wal.BlockSize - 24) * 4
 
 func (c *change) means(id PageID) meaning {
+	if c.kind == slruCut || c.kind == slruEmptied {
+		return c.cutsSLRU(id.Block)
+	}
 	forks := c.forks
 	if c.kind == relationCreated && forks&(1<<wal.MainFork) != 0 {
 		// The maps are made without a record, and never before the main fork.

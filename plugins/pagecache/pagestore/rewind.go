@@ -96,6 +96,7 @@ func (s *Store) goBack(ctx context.Context, st State, beyond bool) error {
 	defer s.visible.gate.Unlock()
 	s.pending.reset()
 	s.sizes.forget()
+	s.slru.goBack(beyond)
 	s.pages.clear()
 	s.rest.open = false
 	s.state = st
@@ -132,6 +133,7 @@ func (s *Store) cutIndex(ctx context.Context) error {
 		b.DeleteRange(file[:], []byte{spaceFile + 1}, nil),
 		b.DeleteRange(alone[:], []byte{spaceLSN + 1}, nil),
 		b.Set([]byte{spaceRewind}, mark, nil),
+		b.Delete([]byte{spaceSLRU}, nil),
 		s.setState(),
 	)
 	if err != nil {

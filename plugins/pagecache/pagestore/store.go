@@ -50,6 +50,7 @@ type Store struct {
 	rest    partial             // a record that comes in fragments
 	sizes   sizes               // of forks, after the last record
 	implied []redo.ImpliedBlock // of the record being appended
+	slru    slruNotes
 
 	visible visible
 	images  images
@@ -186,6 +187,9 @@ func (s *Store) recover(ctx context.Context, values string, maxFile int64) error
 	if err := s.finishRewind(ctx); err != nil {
 		return err
 	}
+	if err := s.readSLRU(); err != nil {
+		return err
+	}
 	s.log, err = openLog(s.fs, values, s.state.SystemID, maxFile, s.state.log)
 	return err
 }
@@ -232,6 +236,7 @@ func (s *Store) appendRecord(rec *wal.Record) error {
 	}
 	s.rest.open = false // a record begun before was never completed
 	s.state.LastRecord = rec.EndLSN
+	s.slru.sees(rec)
 	if len(rec.Blocks) == 0 && !keptAlone(rec.RmgrID, rec.Info) {
 		return nil
 	}
@@ -278,6 +283,7 @@ func (s *Store) note(rec *wal.Record, ptr pointer, changes []change) {
 		p.alone = append(p.alone, aloneEntry{lsn: rec.EndLSN, ptr: ptr, rmgr: rec.RmgrID, info: rec.Info})
 		p.noteRelMap(rec, ptr)
 		p.noteEnding(rec)
+		s.noteSLRU(rec, ptr)
 	}
 	for _, c := range changes {
 		p.changes = append(p.changes, changeEntry{change: c, lsn: rec.EndLSN, ptr: ptr})
@@ -329,7 +335,7 @@ func (s *Store) commit(ctx context.Context) error {
 		return err
 	}
 	s.state.log = s.log.at
-	if err := errors.Join(s.fillBatch(), s.setState()); err != nil {
+	if err := errors.Join(s.fillBatch(), s.setState(), s.fillSLRU()); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
 	if err := s.ix.commit(ctx); err != nil {

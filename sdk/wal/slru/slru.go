@@ -119,12 +119,7 @@ func apply(page []byte, rec *wal.Record, p Page) error {
 // nothing is changed.
 func (t *Tree) apply(page []byte, p Page, rec *wal.Record) error {
 	main := rec.MainData()
-	for rest := main; ; {
-		var xids []byte
-		if xids, rest = t.read(rest); xids == nil {
-			break
-		}
-	}
+	t.Skim(main)
 	if err := t.Again(); err != nil {
 		return err
 	}

@@ -171,6 +171,17 @@ func (t *Tree) pages(dst []Page, xid wal.XID) []Page {
 	return dst
 }
 
+// Skim is Pages for whoever does not want to know them.
+func (t *Tree) Skim(main []byte) {
+	for {
+		xids, rest := t.read(main)
+		if xids == nil {
+			return
+		}
+		main = rest
+	}
+}
+
 // Again begins anew with the first piece. It is an [*wal.Error] that the pieces so
 // far were not all of the record.
 func (t *Tree) Again() error {
