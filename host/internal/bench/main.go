@@ -73,6 +73,7 @@ func tables() []table {
 		{"synchronous", synchronousTable},
 		{"stall", stallTable},
 		{"memory", memoryTable},
+		{"redo", redoTable},
 	}
 }
 
