@@ -74,6 +74,7 @@ func tables() []table {
 		{"stall", stallTable},
 		{"memory", memoryTable},
 		{"redo", redoTable},
+		{"pages", pagesTable},
 	}
 }
 
