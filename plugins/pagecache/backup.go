@@ -9,6 +9,7 @@ import (
 	"github.com/walplex/walplex/sdk"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/relfile"
+	"github.com/walplex/walplex/sdk/wal/slru"
 )
 
 // backup takes the files of a base backup apart into pages: those of relations,
@@ -96,11 +97,11 @@ func (b *backup) pages(at int64, p []byte) error {
 		if at != 0 || len(p) > wal.BlockSize {
 			return sdk.Permanentf("%s of database %d in the base backup has %d bytes, and can have %d at most", relfile.RelMapName, b.file.Rel.DB, b.size, wal.BlockSize)
 		}
-		id = relMapPage(b.file.Rel.DB)
+		id = pagestore.RelMapPage(b.file.Rel.Spc, b.file.Rel.DB)
 		p = append(make([]byte, 0, wal.BlockSize), p...)[:wal.BlockSize]
 	case relfile.Relation:
 	default:
-		id = slruPage(slruOf(b.file.Kind), uint32(block))
+		id = pagestore.SLRUPage(slruOf(b.file.Kind), uint32(block))
 	}
 	p = p[:len(p)&^(wal.BlockSize-1)]
 	if len(p) == 0 {
@@ -155,4 +156,19 @@ func (s *sink) failedBackup(err error) error {
 		return nil
 	}
 	return fmt.Errorf("base backup into %s: %w", s.config.Directory, err)
+}
+
+// slruOf is the SLRU of a file.
+func slruOf(kind relfile.Kind) slru.Kind {
+	switch kind {
+	case relfile.Xact:
+		return slru.Xact
+	case relfile.MultiXactOffsets:
+		return slru.MultiXactOffsets
+	case relfile.MultiXactMembers:
+		return slru.MultiXactMembers
+	case relfile.CommitTs:
+		return slru.CommitTs
+	}
+	return 0
 }

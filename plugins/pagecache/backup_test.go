@@ -2,6 +2,8 @@ package pagecache
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 	"io/fs"
 	"path/filepath"
 	"testing"
@@ -27,13 +29,21 @@ var backupFiles = map[string][]byte{
 	"base/5/t3_16389":        pagesOf(1, 5),
 	"base/7/16384":           pagesOf(2, 6),
 	"base/5/PG_VERSION":      []byte("15\n"),
-	"base/5/pg_filenode.map": bytes.Repeat([]byte{7}, 512),
-	"global/pg_filenode.map": bytes.Repeat([]byte{8}, 512),
+	"base/5/pg_filenode.map": relMapOf(7),
+	"global/pg_filenode.map": relMapOf(8),
 	"global/1262":            pagesOf(1, 9),
 	"pg_tblspc/16400/PG_15_202209061/5/16390": pagesOf(1, 10),
 	"pg_xact/0001":              pagesOf(2, 11),
 	"pg_multixact/members/0000": pagesOf(1, 12),
 	"backup_manifest":           []byte("{}"),
+}
+
+// relMapOf is a relation map of PG15.
+func relMapOf(fill byte) []byte {
+	b := append(bytes.Repeat([]byte{fill}, 504), make([]byte, 8)...)
+	copy(b, []byte{0x17, 0x27, 0x59, 0})
+	binary.LittleEndian.PutUint32(b[504:], crc32.Checksum(b[:504], crc32.MakeTable(crc32.Castagnoli)))
+	return b
 }
 
 // pagesOf are n pages, each another.
@@ -178,7 +188,7 @@ func checkBackup(t *testing.T, s *sink, at wal.LSN) {
 			spc = 1664
 		}
 		m, err := c.RelMap(ctx, spc, db, pageclient.AsOf{LSN: at})
-		if err != nil || !bytes.Equal(m.GetFile(), bytes.Repeat([]byte{fill}, 512)) {
+		if err != nil || !bytes.Equal(m.GetFile(), relMapOf(fill)) {
 			t.Errorf("relation map of %d: %d bytes, %v", db, len(m.GetFile()), err)
 		}
 	}

@@ -6,9 +6,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/walplex/walplex/plugins/pagecache/pagestore"
 	"github.com/walplex/walplex/sdk/pagepb"
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/relfile"
+	"github.com/walplex/walplex/sdk/wal/slru"
 )
 
 // GetSLRUPage waits for the LSN and reads the page.
@@ -16,15 +18,8 @@ func (s *service) GetSLRUPage(ctx context.Context, req *pagepb.GetSLRUPageReques
 	if req.Slru < pagepb.SLRU_SLRU_XACT || req.Slru > pagepb.SLRU_SLRU_COMMIT_TS {
 		return nil, status.Errorf(codes.InvalidArgument, "there is no SLRU %d; they are 1 pg_xact, 2 pg_multixact/offsets, 3 pg_multixact/members and 4 pg_commit_ts", req.Slru)
 	}
-	return s.page(ctx, req, slruPage(req.Slru, req.Page))
+	return s.page(ctx, req, pagestore.SLRUPage(slru.Kind(req.Slru), req.Page))
 }
-
-// Sizes of pg_filenode.map (RelMapFile in utils/cache/relmapper.c), bytes: 62
-// mappings of 8 bytes until PG15, 64 since.
-const (
-	relMapSize14 = 512
-	relMapSize16 = 524
-)
 
 // GetRelMap waits for the LSN and reads the map.
 func (s *service) GetRelMap(ctx context.Context, req *pagepb.GetRelMapRequest) (*pagepb.GetRelMapResponse, error) {
@@ -32,13 +27,13 @@ func (s *service) GetRelMap(ctx context.Context, req *pagepb.GetRelMapRequest) (
 	if spc == 0 || (db == 0) != (spc == relfile.GlobalSpace) {
 		return nil, status.Errorf(codes.InvalidArgument, "database %d in tablespace %d has no relation map; the shared one is database 0 in tablespace %d", db, spc, relfile.GlobalSpace)
 	}
-	res, err := s.page(ctx, req, relMapPage(db))
+	res, err := s.page(ctx, req, pagestore.RelMapPage(spc, db))
 	if err != nil {
 		return nil, err
 	}
-	size := relMapSize16
-	if s.major < 16 {
-		size = relMapSize14
+	file, err := pagestore.RelMapFile(res.Image.Page)
+	if err != nil {
+		return nil, readStatus(err)
 	}
-	return &pagepb.GetRelMapResponse{Lsn: res.Lsn, File: res.Image.Page[:size]}, nil
+	return &pagepb.GetRelMapResponse{Lsn: res.Lsn, File: file}, nil
 }

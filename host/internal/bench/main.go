@@ -73,8 +73,6 @@ func tables() []table {
 		{"synchronous", synchronousTable},
 		{"stall", stallTable},
 		{"memory", memoryTable},
-		{"redo", redoTable},
-		{"pages", pagesTable},
 	}
 }
 

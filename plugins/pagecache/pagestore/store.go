@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +46,6 @@ type Store struct {
 
 	state   State // with what is pending
 	pending pending
-	sorter  pageSorter
 	changes []change            // of the record being appended
 	rest    partial             // a record that comes in fragments
 	sizes   sizes               // of forks, after the last record
@@ -375,7 +375,7 @@ func (s *Store) fillBatch() error {
 			return err
 		}
 	}
-	p.pages = s.sorter.sort(p.pages)
+	slices.SortFunc(p.pages, comparePages)
 	for i := range p.pages {
 		e := &p.pages[i]
 		size := pointerSize
