@@ -29,6 +29,9 @@ const (
 func Pages(rec *wal.Record, dst []Page) []Page {
 	switch rec.RmgrID {
 	case wal.RmgrTransaction:
+		if op := rec.Info & (xactOpMask | xactHasInfo); op == xactCommit || op == xactAbort {
+			return plainPages(rec, dst) // most of them: no need for a Tree
+		}
 		if t, ok := NewTree(rec); ok {
 			return t.Pages(dst, rec.MainData())
 		}
@@ -44,6 +47,18 @@ func Pages(rec *wal.Record, dst []Page) []Page {
 		if p, ok := zeroed(rec); ok {
 			return append(dst, p)
 		}
+	}
+	return dst
+}
+
+// plainPages are the pages of an end of a transaction that has only a time.
+func plainPages(rec *wal.Record, dst []Page) []Page {
+	if rec.XID == 0 || rec.MainDataLen < 8 {
+		return dst
+	}
+	dst = append(dst, Page{Kind: Xact, Number: XactPage(rec.XID)})
+	if rec.Info&xactOpMask == xactCommit && rec.XID >= firstNormalXID {
+		dst = append(dst, Page{Kind: CommitTs, Number: CommitPage(rec.XID), Existing: true})
 	}
 	return dst
 }
