@@ -82,6 +82,9 @@
 //	'f' number32                              → first start64, last end64, length64:
 //	                                            a file of the log that is complete
 //
+//	'x'                                       → next xid u32, u8 whether times of commits
+//	                                            are kept (0 not known, 1 no, 2 yes), 3
+//	                                            bytes 0: after the last record
 //	'w'                                       → LSN u64: a Rewind has gone back to it, and
 //	                                            keys beyond it may be left
 //
@@ -100,7 +103,9 @@
 // A kind is 1 relation made, 2 truncated to block blocks, 3 dropped; 4 database
 // made, 5 made by copying files, 6 dropped. Bit 1<<fork of forks is set for each
 // fork concerned. Of kind 5, block is the database that was copied, and spc its
-// tablespace; else spc is 0.
+// tablespace; else spc is 0. Of a pseudo relation of an SLRU it is 7 files were
+// removed, or 8 all of them: of kind 7, block is the first page that stays for sure,
+// but of pg_multixact/members the files from number block on, and not number spc, go.
 //
 // A fork's size is written with each record that changes it: a reference to a
 // block beyond its end, which redo extends it to, a truncation, and what makes or
@@ -122,7 +127,12 @@
 // key needs the log of values.
 //
 // SLRU pages and relation maps are pages of pseudo relations, in tablespace 0,
-// which no relation has. The relation map of a database in a tablespace is block
+// which no relation has. Page n of the SLRU of a kind (package slru) is block n of
+// {0, 0, kind}; each record that changes it has a key under it with flag 0x08, and with
+// 0x01 where the record makes the page. It is there from there on, or from the base
+// backup on, until its file is removed: other changes are nothing then, as the times of
+// commits that a server does not keep. Of a record in fragments a read has one in memory
+// at a time. The relation map of a database in a tablespace is block
 // "tablespace" of {0, database, 5}, and its first bytes are the file's; a record
 // that brings a map is an image of it. A database that is made, copied or dropped
 // concerns its map as it does the pages of its relations.
