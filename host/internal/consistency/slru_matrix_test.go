@@ -4,6 +4,7 @@ package consistency
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/walplex/walplex/host/internal/golden/servers"
@@ -34,6 +35,13 @@ func TestSLRUMajors(t *testing.T) {
 			}
 			w, c := slruServer(t, in, nil)
 			verifySLRU(t, w, c, slru.MultiXactOffsets, slru.MultiXactMembers, slru.CommitTs)
+			if !strings.HasSuffix(s.name, "Distribution") {
+				return // it has no pg_resetwal
+			}
+			t.Run("wraparound", func(t *testing.T) {
+				w, c := slruServer(t, in, nearWraparound(t))
+				verifySLRU(t, w, c, slruKinds...)
+			})
 		})
 	}
 }

@@ -27,6 +27,19 @@ func slruServer(t *testing.T, server postgres.Install, prepare func(c *postgres.
 	return w, c
 }
 
+// nearWraparound prepares a server whose ids wrap around.
+func nearWraparound(t *testing.T) func(c *postgres.Cluster) {
+	return func(c *postgres.Cluster) {
+		t.Helper()
+		if err := c.Stop(t.Context(), postgres.Fast); err != nil {
+			t.Fatal(err)
+		}
+		if err := NearWraparound(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // slruChanges are what every run has to have changed and removed.
 var slruChanges = []string{
 	"Transaction COMMIT: pg_xact", "Transaction COMMIT: pg_commit_ts", "Transaction ABORT: pg_xact",
@@ -89,14 +102,7 @@ func TestSLRU(t *testing.T) {
 
 // So it is where ids wrap around.
 func TestSLRUWraparound(t *testing.T) {
-	w, c := slruServer(t, postgres.Install{}, func(c *postgres.Cluster) {
-		if err := c.Stop(t.Context(), postgres.Fast); err != nil {
-			t.Fatal(err)
-		}
-		if err := NearWraparound(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-	})
+	w, c := slruServer(t, postgres.Install{}, nearWraparound(t))
 	verifySLRU(t, w, c, slruKinds...)
 	t.Run("faults", func(t *testing.T) { seedSLRUFaults(t, w, c, slruWrapFaults) })
 }
