@@ -24,8 +24,7 @@ func tableCommand() *cobra.Command {
 
 // tableRecover is what a user says of `table recover`.
 type tableRecover struct {
-	from     string
-	tls      pageclient.TLSOptions
+	source   pageSource
 	database string
 	table    string
 	before   string
@@ -64,12 +63,8 @@ with their partitioned table.`,
 			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	o.source.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.from, "from", "", "`SOCKET` of the sink, or tcp://HOST:PORT")
-	f.StringVar(&o.tls.CA, "tls-ca", "", "with tcp: `FILE` of the authority that the sink's certificate is of")
-	f.StringVar(&o.tls.Cert, "tls-cert", "", "with tcp: `FILE` of our certificate")
-	f.StringVar(&o.tls.Key, "tls-key", "", "with tcp: `FILE` of our certificate's key")
-	f.StringVar(&o.tls.ServerName, "tls-server-name", "", "with tcp: `NAME` in the sink's certificate, where it is not the host's")
 	f.StringVar(&o.database, "database", "", "`NAME` of the database")
 	f.StringVar(&o.table, "table", "", "`NAME` of the table, as the catalogs have it, with its schema where several have one")
 	f.StringVar(&o.before, "before", "", "the `MOMENT`: an LSN, a time with its zone, or xid:N")
@@ -77,7 +72,7 @@ with their partitioned table.`,
 	f.StringVar(&o.output, "output", "", "write to `FILE`, which appears when all is in it; without it, to standard output")
 	f.StringSliceVar(&o.columns, "columns", nil, "only these `COLUMNS`, separated by commas, in this order")
 	f.DurationVar(&o.wait, "wait", pageclient.DefaultWait, "how long to wait for the LSN")
-	for _, name := range []string{"from", "database", "table", "before"} {
+	for _, name := range []string{"database", "table", "before"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
 	return cmd
@@ -95,7 +90,7 @@ func (o *tableRecover) run(ctx context.Context, out, errOut io.Writer) error {
 	if o.format != "copy" && o.format != "sql" {
 		return statusError{exitUsage, fmt.Errorf("%q is no format: write copy or sql", o.format)}
 	}
-	client, err := pageclient.DialFrom(o.from, o.tls)
+	client, err := o.source.dial()
 	if err != nil {
 		return statusError{exitUsage, err}
 	}

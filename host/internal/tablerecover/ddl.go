@@ -95,7 +95,7 @@ func (t *types) sqlName(oid wal.OID, typmod int32, namespaces map[wal.OID]string
 		return name, nil
 	}
 	if typmod < 0 {
-		return "pg_catalog." + quoteIdent(r.name), nil
+		return builtinName(r.name), nil
 	}
 	switch r.name {
 	case "bpchar", "varchar":
@@ -115,6 +115,39 @@ func (t *types) sqlName(oid wal.OID, typmod int32, namespaces map[wal.OID]string
 		return intervalName(typmod), nil
 	}
 	return fmt.Sprintf("pg_catalog.%s /* had the modifier %d */", quoteIdent(r.name), typmod), nil
+}
+
+// builtinName is the name of a type of pg_catalog without a modifier. Its names
+// come before those of other schemas, so that none has to be written.
+func builtinName(name string) string {
+	switch name {
+	case "char", "bit": // others by their key word
+		return "pg_catalog." + quoteIdent(name)
+	case "bool":
+		return "boolean"
+	case "int2":
+		return "smallint"
+	case "int4":
+		return "integer"
+	case "int8":
+		return "bigint"
+	case "float4":
+		return "real"
+	case "float8":
+		return "double precision"
+	case "varbit":
+		return "bit varying"
+	case "varchar":
+		return "character varying"
+	case "time", "timestamp":
+		return name + " without time zone"
+	case "timetz", "timestamptz":
+		return strings.TrimSuffix(name, "tz") + " with time zone"
+	}
+	if plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789"); plain == "" {
+		return name
+	}
+	return quoteIdent(name)
 }
 
 // intervalName is interval with its fields and precision (intervaltypmodout).

@@ -200,7 +200,7 @@ func makeMultixacts(f *fixture) {
 func TestScript(t *testing.T) {
 	f := newFixture(t, postgres.Install{})
 	f.exec(rowsSQL...)
-	f.exec(`CREATE TABLE modifiers (a varchar(10), b char(4), c numeric(7,2), d timestamp(3), e timestamptz(0), f bit(5), g varbit(9), h interval day to second(2), i time(1), j "char", k bit, l bpchar, m varchar(3)[], n numeric(5,-2), o interval year)`,
+	f.exec(`CREATE TABLE modifiers (a varchar(10), b char(4), c numeric(7,2), d timestamp(3), e timestamptz(0), f bit(5), g varbit(9), h interval day to second(2), i time(1), j "char", k bit, l bpchar, m varchar(3)[], n numeric(5,-2), o interval year, p bool, q int2[], r int8, s float4, t float8, u timestamp, v timestamptz[], w time, x timetz, y bit varying, z pg_catalog."bit", aa uuid, bb pg_lsn, cc int4range, dd "char"[], ee date, ff jsonb, gg interval)`,
 		`INSERT INTO modifiers VALUES ('a', 'b', 1.5, now(), now(), B'10101', B'1', '1 day 1.234 s', '1:2:3.45', 'c', B'1', 'x  ', '{ab}', 123456, '3 years')`)
 	tables := []string{"toasted", "columns", "wide", "ended", "generated", "nocolumns", "modifiers"}
 	formats := map[string]string{}
