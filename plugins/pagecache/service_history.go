@@ -41,8 +41,14 @@ func (s *service) History(req *pagepb.HistoryRequest, stream pagepb.Pages_Histor
 		if sent {
 			return status.Errorf(codes.Aborted, "the server was promoted before all records up to %s were read; try again", at)
 		}
-		for {
-			res, last, err := s.records(ctx, id, from, at, req.Records)
+		for last := from; ; {
+			// Records before the horizon that are held still are told to who asks for
+			// all, but not to be asked for by LSN.
+			begin := last
+			if last != from && last < s.store.Visible().Horizon {
+				begin = 0
+			}
+			res, end, err := s.records(ctx, id, begin, last, at, req.Records)
 			if err != nil && !errors.Is(err, errEnough) {
 				return err
 			}
@@ -55,17 +61,19 @@ func (s *service) History(req *pagepb.HistoryRequest, stream pagepb.Pages_Histor
 			if err == nil {
 				return nil
 			}
-			from = last
+			last = end
 		}
 	})
 }
 
-// records are the next ones of a page's, and where the last of them ends;
-// errEnough says that there may be more.
-func (s *service) records(ctx context.Context, id pagestore.PageID, from, to wal.LSN, bytes bool) (*pagepb.HistoryResponse, wal.LSN, error) {
-	res, size := &pagepb.HistoryResponse{Lsn: uint64(to)}, 0
-	last := from
-	_, err := s.store.EachRecord(ctx, id, from, to, func(rec *wal.Record, flags pagestore.RecordFlags, blockID uint8) error {
+// records are the next ones of a page's that end after last, looked for from begin
+// on, and where the last of them ends; errEnough says that there may be more.
+func (s *service) records(ctx context.Context, id pagestore.PageID, begin, last, to wal.LSN, bytes bool) (*pagepb.HistoryResponse, wal.LSN, error) {
+	res, size, former := &pagepb.HistoryResponse{Lsn: uint64(to)}, 0, last
+	_, err := s.store.EachRecord(ctx, id, begin, to, func(rec *wal.Record, flags pagestore.RecordFlags, blockID uint8) error {
+		if rec.EndLSN <= former {
+			return nil
+		}
 		if (len(res.Records) >= historyRecords || size >= historyBytes) && rec.EndLSN != last {
 			return errEnough
 		}

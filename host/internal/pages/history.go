@@ -39,8 +39,8 @@ func History(ctx context.Context, w io.Writer, c *pageclient.Client, r pageclien
 				Description: h.Description, Length: h.Length, BlockID: h.BlockId, Init: h.Init, Image: h.Image, Implied: h.Implied,
 			})
 		}
-		_, err := fmt.Fprintf(w, "rmgr: %-11s len: %6d, tx: %10d, lsn: %s, end: %s, desc: %s%s\n",
-			h.RmgrName, h.Length, h.Xid, wal.LSN(h.StartLsn), wal.LSN(h.EndLsn), h.Description, does(h))
+		_, err := fmt.Fprintf(w, "rmgr: %-11s len: %6d, tx: %10d, lsn: %s, end: %s, desc: %s %s%s\n",
+			h.RmgrName, h.Length, h.Xid, wal.LSN(h.StartLsn), wal.LSN(h.EndLsn), h.Operation, h.Description, does(h))
 		return err
 	})
 	if err == nil && n == 0 && !asJSON {
