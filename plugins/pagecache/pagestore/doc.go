@@ -81,7 +81,10 @@
 //	                                            of WAL, stretch<<24 the first byte
 //	'f' number32                              → first start64, last end64, length64:
 //	                                            a file of the log that is complete
-//
+//	'g' number32                              → live64: bytes of entries of a file of
+//	                                            images to which keys lead
+//	'm' end64                                 → micros64: when a COMMIT or ABORT was,
+//	                                            since 2000-01-01 UTC; of one every 10 s
 //	'x'                                       → next xid u32, u8 whether times of commits
 //	                                            are kept (0 not known, 1 no, 2 yes), 3
 //	                                            bytes 0: after the last record
@@ -122,9 +125,9 @@
 // log file u32, 0 u32, length of that file u64, its first start LSN u64, its last
 // end LSN u64, start of the base backup u64 (0: the store began without one).
 //
-// What is durable of the images, 32 bytes: log file u32, 0 u32, length of that file
+// What is durable of the images, 40 bytes: log file u32, 0 u32, length of that file
 // u64, horizon u64 of what was collected (0: nothing was), LSN u64 up to which no
-// key needs the log of values.
+// key needs the log of values, LSN u64 up to which long histories have images.
 //
 // SLRU pages and relation maps are pages of pseudo relations, in tablespace 0,
 // which no relation has. Page n of the SLRU of a kind (package slru) is block n of
@@ -163,6 +166,35 @@
 // is known again at its next image. Where a database was made by copying files, its
 // pages begin as what they were in the database that was copied, as of then. From the base on all records are done to the
 // page in order (package redo).
+//
+// # Collecting
+//
+// Collect raises the horizon and takes away what no read needs any more. Every page
+// with versions at or before it gets an image of the last of these, under that
+// version's key, which loses its record (flags 0x30); the page's keys before it go.
+// Of sizes and of changes of relations the last ones stay that say something; of
+// the keys in the order of the WAL, none. Files of the log of values go whose
+// records all end at or before the horizon, and files of images are rewritten when
+// half of their bytes is not live. A database that was copied keeps its pages as of
+// the copy too, as long as the copy can be read.
+//
+// A page that cannot be made by redo, as one without a base, keeps one key that
+// says that it was changed (flag 0x20 alone): it is known again at its next image.
+//
+// The horizon becomes durable before anything is deleted, and the LSN up to which
+// the log of values is not needed after all is; one that was interrupted begins
+// again between the two. Files are removed when no key leads to them and all
+// readers have left that may have seen one that did.
+//
+// Collect makes images of pages with long histories, too, each under the key of a
+// record (flag 0x10), so that a read does a bounded number of records.
+//
+// # Memory
+//
+// Pages that were read stay in memory, each with the LSNs from which and to which
+// it is known to be the same. Commit notes, by hash, when pages, relations and
+// databases were changed last: a page is the same still where that was before. A
+// page that was changed since is read from there on.
 //
 // # Durability
 //

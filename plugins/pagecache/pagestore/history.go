@@ -54,6 +54,9 @@ func (s *Store) EachVersion(ctx context.Context, id PageID, lsn wal.LSN, f func(
 	if err := r.find(ctx, 0, lsn); err != nil {
 		return 0, s.unlessCollected(lsn, err)
 	}
+	if !r.more && r.base == NoBase && r.unknown != 0 && !r.ended {
+		return 0, r.noBase()
+	}
 	if !r.more && r.base != MadeBase {
 		return 0, r.notFound(lsn)
 	}
@@ -115,6 +118,7 @@ type reading struct {
 	base     Base
 	baseLSN  wal.LSN // of an ImageBase, InitBase or MadeBase
 	low      wal.LSN // the page is known as of it; 0: it is not
+	unknown  wal.LSN // the page was changed up to then, and what it was is not known; 0: not so
 	image    pointer // of a MadeBase
 	imported bool    // the image is of the base backup
 	it       *pebble.Iterator
@@ -122,6 +126,9 @@ type reading struct {
 	ended    bool   // the relation went through end last, before all of these
 	end      ending //
 	cuts     []step // records that change the page and have no key of it, in order
+	versions int    // keys from the base on
+	at       step   // the record that was read last
+	cut      bool   // it is one of cuts
 
 	lower, upper [pageKeySize]byte
 	options      pebble.IterOptions
@@ -184,12 +191,14 @@ func (r *reading) findBase(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.versions++
 		switch {
 		case p.flags&flagMade != 0:
 			r.base, r.image = MadeBase, image
 			r.imported = p.flags&flagNoRecord != 0 && r.st.Complete() && keyLSN(r.it.Key()) == r.st.BaseLSN
 		case p.flags&flagNoRecord != 0:
 			// The page had no base, and the records that changed it were collected.
+			r.unknown = keyLSN(r.it.Key())
 			r.more = r.it.Next()
 			return r.indexError()
 		case p.flags&flagImage != 0:
@@ -229,14 +238,14 @@ func (r *reading) findEnd(ctx context.Context, high wal.LSN) error {
 	if r.id.isSLRU() {
 		return r.findSLRUEnd(ctx, high)
 	}
-	if err := r.relationChanges(ctx, max(r.baseLSN, r.low), high); err != nil {
+	if err := r.relationChanges(ctx, max(r.baseLSN, r.low, r.unknown), high); err != nil {
 		return err
 	}
 	if !r.ended {
 		return r.zeroBase()
 	}
 	// Rare: the base, and all before this end, were another page.
-	r.base, r.baseLSN, r.low = ZeroBase, 0, 0
+	r.base, r.baseLSN, r.low, r.unknown = ZeroBase, 0, 0, 0
 	if r.end.kind == databaseCopied {
 		r.base = CopyBase
 	}
@@ -248,7 +257,7 @@ func (r *reading) findEnd(ctx context.Context, high wal.LSN) error {
 // zeroBase makes the base of a page that has none zero, where the store knows
 // that the page was not there when it began.
 func (r *reading) zeroBase() error {
-	if r.base == NoBase && r.low == 0 && r.st.Complete() {
+	if r.base == NoBase && r.low == 0 && r.unknown == 0 && r.st.Complete() {
 		r.base = ZeroBase
 	}
 	return nil
@@ -269,9 +278,12 @@ func (r *reading) each(ctx context.Context, f func(*wal.Record) error) error {
 		}
 		if len(cuts) > 0 && (!r.more || cuts[0].end < next.end) {
 			next, cuts = cuts[0], cuts[1:]
+			r.cut = true
 		} else {
 			r.more = r.it.Next()
+			r.cut = false
 		}
+		r.at = next
 		if err := r.read(next); err != nil {
 			return err
 		}

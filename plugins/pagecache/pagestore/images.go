@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -20,10 +21,72 @@ const imageHeader = 24
 type images struct {
 	mu     sync.Mutex
 	log    *log
-	state  imagesState // durable
+	state  imagesState // durable with the last batch
 	reader *logReader
 	buf    [imageHeader + wal.BlockSize]byte
 	failed error // why nothing can be written any more, until the store is opened again
+
+	live  map[uint32]int64 // by file: bytes of entries to which keys lead
+	dirty map[uint32]bool  // files of which that changed since the last batch
+	swept atomic.Uint64    // state.swept, for readers
+}
+
+// entrySize is what an image takes in its file, in bytes.
+func entrySize(p pointer) int64 { return entryHeader + int64(p.length) }
+
+// count adds an image to what is live in its file, or takes it away.
+func (m *images) count(p pointer, sign int64) {
+	m.live[p.file] += sign * entrySize(p)
+	m.dirty[p.file] = true
+}
+
+// add appends the image of a page as it is after the record that ends at lsn, to
+// which a key will lead.
+func (m *images) add(id PageID, lsn wal.LSN, page []byte) (pointer, error) {
+	p, err := m.append(id, lsn, page)
+	if err == nil {
+		m.count(p, 1)
+	}
+	return p, err
+}
+
+// putLive puts into the batch what changed of what is live.
+func (m *images) putLive(b *pebble.Batch) error {
+	for n := range m.dirty {
+		key := fileKey(n)
+		key[0] = spaceLive
+		var err error
+		if live := m.live[n]; live > 0 {
+			err = b.Set(key[:], le.AppendUint64(nil, uint64(live)), nil)
+		} else {
+			delete(m.live, n)
+			err = b.Delete(key[:], nil)
+		}
+		if err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+	}
+	clear(m.dirty)
+	return nil
+}
+
+// readLive reads what is live in each file.
+func (s *Store) readLive() error {
+	m := &s.images
+	m.live, m.dirty = make(map[uint32]int64), make(map[uint32]bool)
+	it, err := s.ix.db.NewIter(spaceBounds(spaceLive))
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if len(it.Key()) == fileKeySize && len(it.Value()) == 8 {
+			m.live[be.Uint32(it.Key()[1:])] = int64(le.Uint64(it.Value()))
+		}
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return nil
 }
 
 // hole is the part of a page between pd_lower and pd_upper, if the page has such
@@ -127,13 +190,17 @@ func (m *images) sync(b *pebble.Batch) error {
 	}
 	// How long complete files are, nobody needs to know.
 	m.log.sealed = m.log.sealed[:0]
-	next := m.state
-	next.log = m.log.at
-	state := next.encode()
+	m.state.log = m.log.at
+	return m.putState(b)
+}
+
+// putState puts what is durable with the batch into it.
+func (m *images) putState(b *pebble.Batch) error {
+	state := m.state.encode()
 	if err := b.Set([]byte{spaceImages}, state[:], nil); err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
-	return nil
+	return m.putLive(b)
 }
 
 // image reads the page's image at p, which was made as of lsn. buf is of
@@ -188,6 +255,11 @@ func (s *Store) recoverImages(ctx context.Context, maxFile int64) error {
 		return err
 	}
 	if err := removeLogs(s.fs, m.reader.dir, m.state.log.file); err != nil {
+		return err
+	}
+	m.swept.Store(uint64(m.state.swept))
+	s.visible.collect(m.state.horizon)
+	if err := errors.Join(s.readLive(), s.readLastMark()); err != nil {
 		return err
 	}
 	m.log, err = openLog(s.fs, m.reader.dir, s.state.SystemID, maxFile, m.state.log)

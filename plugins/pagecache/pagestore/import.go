@@ -62,6 +62,7 @@ func (s *Store) emptyImages() error {
 		return err
 	}
 	m.state, m.failed = imagesState{}, nil
+	m.live, m.dirty = make(map[uint32]int64), make(map[uint32]bool)
 	l, err := openLog(s.fs, m.reader.dir, 0, s.log.maxFile, logState{})
 	m.log = l
 	return err
@@ -128,7 +129,7 @@ func (s *Store) importPage(id PageID, page []byte) error {
 	if id.Rel.Spc != 0 && allZero(page) {
 		return nil
 	}
-	at, err := s.images.append(id, s.state.Position, page)
+	at, err := s.images.add(id, s.state.Position, page)
 	if err != nil {
 		return err
 	}
@@ -146,10 +147,9 @@ func (s *Store) flushImport(abandoned <-chan struct{}) error {
 	if err := errors.Join(s.fillBatch(), s.images.sync(s.ix.batch)); err != nil {
 		return err
 	}
-	if err := s.ix.commitUntil(abandoned); err != nil {
+	if err := s.ix.commitUntil(s.ix.batch, abandoned); err != nil {
 		return err
 	}
-	s.images.state.log = s.images.log.at
 	s.pending.reset()
 	s.sizes.committed()
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -38,7 +39,7 @@ type index struct {
 	batch *pebble.Batch
 	cache *pebble.Cache
 	fault *fault
-	stuck bool // a commit was abandoned: db must not be touched any more
+	stuck atomic.Bool // a commit was abandoned: db must not be touched any more
 }
 
 // fault keeps the first error of the index's background work.
@@ -134,7 +135,7 @@ func (ix *index) backgroundError(err error) { ix.fault.set(fmt.Errorf("index: %w
 // background work that fails again and again, or would end the process, commit
 // returns the error, and the index is of no more use.
 func (ix *index) commit(ctx context.Context) error {
-	err := ix.commitUntil(ctx.Done())
+	err := ix.commitUntil(ix.batch, ctx.Done())
 	if errors.Is(err, errAbandoned) {
 		return ctx.Err()
 	}
@@ -144,29 +145,29 @@ func (ix *index) commit(ctx context.Context) error {
 // errAbandoned is the end of a commit for which nobody waited any more.
 var errAbandoned = errors.New("index: a commit was abandoned")
 
-// commitUntil is commit until abandoned is closed.
-func (ix *index) commitUntil(abandoned <-chan struct{}) error {
+// commitUntil is commit of any batch until abandoned is closed; nil never is.
+func (ix *index) commitUntil(b *pebble.Batch, abandoned <-chan struct{}) error {
 	done := make(chan error, 1)
-	go func() { done <- ix.batch.Commit(pebble.Sync) }()
+	go func() { done <- b.Commit(pebble.Sync) }()
 	select {
 	case err := <-done:
 		if err != nil {
 			return fmt.Errorf("index: %w", err)
 		}
 	case <-ix.fault.seen:
-		ix.stuck = true
+		ix.stuck.Store(true)
 		return ix.fault.err
 	case <-abandoned:
-		ix.stuck = true
+		ix.stuck.Store(true)
 		return errAbandoned
 	}
-	ix.batch.Reset()
+	b.Reset()
 	return nil
 }
 
 // close releases the index, unless a commit hangs in it.
 func (ix *index) close(ctx context.Context) error {
-	if ix.stuck {
+	if ix.stuck.Load() {
 		return nil // the process is about to end, and with it all that is held
 	}
 	done := make(chan error, 1)

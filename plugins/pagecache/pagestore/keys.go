@@ -17,6 +17,8 @@ const (
 	spacePage     = 'p'
 	spaceRelation = 'r'
 	spaceRewind   = 'w'
+	spaceLive     = 'g'
+	spaceMark     = 'm'
 	spaceSize     = 'z'
 	spaceEndings  = 't'
 	spaceSLRU     = 'x'

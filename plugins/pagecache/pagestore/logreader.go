@@ -36,6 +36,7 @@ type openFile struct {
 	number uint32
 	file   vfs.File
 	users  int
+	gone   bool          // it was removed: its last user closes it
 	place  *list.Element // in idle
 }
 
@@ -118,6 +119,10 @@ func (r *logReader) release(f *openFile) {
 	if f.users--; f.users > 0 {
 		return
 	}
+	if f.gone {
+		_ = f.file.Close() // it was only read
+		return
+	}
 	f.place = r.idle.PushBack(f)
 	for len(r.files) > maxOpenLogs && r.idle.Len() > 0 {
 		r.drop(r.idle.Front())
@@ -129,6 +134,22 @@ func (r *logReader) drop(e *list.Element) {
 	f := r.idle.Remove(e).(*openFile)
 	delete(r.files, f.number)
 	_ = f.file.Close()
+}
+
+// discard closes a file that is to be removed, when nobody reads it any more.
+func (r *logReader) discard(number uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.files[number]
+	if f == nil {
+		return
+	}
+	if f.place != nil {
+		r.drop(f.place)
+		return
+	}
+	f.gone = true
+	delete(r.files, number)
 }
 
 // forget closes the files after the last one that counts; nobody reads any.

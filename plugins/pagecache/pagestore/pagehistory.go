@@ -46,7 +46,8 @@ func (s *Store) EachRecord(ctx context.Context, id PageID, from, to wal.LSN, f f
 	if from != 0 && from < st.Horizon {
 		return 0, belowHorizon(from, st.Horizon)
 	}
-	m, err := s.openTouches(ctx, id, from, at)
+	// Of what was collected there can be keys, and no records.
+	m, err := s.openTouches(ctx, id, max(from, s.visible.collected()), at)
 	if err == nil {
 		err = errors.Join(m.each(ctx, f), m.close())
 	}

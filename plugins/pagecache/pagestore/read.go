@@ -66,52 +66,57 @@ func (s *Store) readPage(ctx context.Context, st *State, id PageID, lsn wal.LSN,
 		return held, nil
 	}
 	if ok && held.At >= st.Horizon {
-		a, from, err := s.makePage(ctx, st, id, lsn, page, copies, held, from)
+		a, err := s.makePage(ctx, st, id, lsn, page, copies, made{Answer: held, since: from, own: true})
 		if h := s.visible.horizon(); held.At >= h {
-			if err == nil {
-				s.pages.put(id, from, &a)
+			if err == nil && a.since != 0 {
+				s.pages.put(id, a.since, &a.Answer)
 			}
-			return a, err
+			return a.Answer, err
 		}
 		// What happened since then was collected meanwhile, perhaps.
 	}
-	a, from, err := s.makePage(ctx, st, id, lsn, page, copies, Answer{}, 0)
-	if err == nil && from != 0 && lsn >= s.visible.horizon() {
-		s.pages.put(id, from, &a)
+	a, err := s.makePage(ctx, st, id, lsn, page, copies, made{})
+	if err == nil && a.since != 0 && lsn >= s.visible.horizon() {
+		s.pages.put(id, a.since, &a.Answer)
 	}
-	return a, err
+	return a.Answer, err
 }
 
-// makePage makes the page as of lsn from what it was as of held.At, where that is
-// not 0, and since an LSN. It answers since when the page is what it is now, 0
-// where that is not known.
-func (s *Store) makePage(ctx context.Context, st *State, id PageID, lsn wal.LSN, page []byte, copies int, held Answer, since wal.LSN) (Answer, wal.LSN, error) {
+// made is a page that was made.
+type made struct {
+	Answer
+	since wal.LSN // the page is the same since then; 0: since when is not known
+	own   bool    // since is the LSN of a key of the page, or of a truncation that changed it
+}
+
+// makePage makes the page as of lsn, from what it was as of held.At, where that is
+// not 0.
+func (s *Store) makePage(ctx context.Context, st *State, id PageID, lsn wal.LSN, page []byte, copies int, held made) (made, error) {
 	r := s.newReading(id, st)
 	defer s.putReading(r)
 	if err := r.find(ctx, held.At, lsn); err != nil {
-		return Answer{}, 0, err
+		return made{}, err
 	}
 	a := held
-	if r.low == 0 {
-		a, since = Answer{Page: page, Base: r.base}, r.baseLSN
-		if r.ended {
-			since = r.end.lsn
-		}
-	}
 	a.At = lsn
 	if r.low == 0 {
-		if err := r.begin(ctx, &a, copies); err != nil {
-			return Answer{}, 0, err
+		a = made{Answer: Answer{At: lsn, Page: page, Base: r.base}, since: r.baseLSN, own: r.baseLSN != 0}
+		if r.ended {
+			a.since = r.end.lsn
+		}
+		if err := r.begin(ctx, &a.Answer, copies); err != nil {
+			return made{}, err
 		}
 	}
 	p := &r.replay
-	p.id, p.page, p.imported = id, page, r.imported
+	// What a copied database has can be of a base backup too.
+	p.id, p.page, p.imported = id, page, r.imported || r.base == CopyBase && st.Complete()
 	err := r.each(ctx, func(rec *wal.Record) error {
-		a.LastLSN, since = rec.EndLSN, rec.EndLSN
+		a.LastLSN, a.since, a.own = rec.EndLSN, rec.EndLSN, true
 		a.Records++
 		return p.apply(rec)
 	})
-	return a, since, err
+	return a, err
 }
 
 // begin makes the answer's page the base of its history.
@@ -129,11 +134,11 @@ func (r *reading) begin(ctx context.Context, a *Answer, copies int) error {
 	case CopyBase:
 		return r.beginCopy(ctx, a, copies)
 	}
+	if r.base == NoBase && (r.more || r.unknown != 0) {
+		return r.noBase()
+	}
 	if !r.more {
 		return r.beginNothing(ctx, a)
-	}
-	if r.base == NoBase {
-		return r.noBase()
 	}
 	clear(a.Page)
 	return nil
@@ -178,6 +183,10 @@ func (r *reading) beginCopy(ctx context.Context, a *Answer, copies int) error {
 
 // noBase names the first record of a history without a base.
 func (r *reading) noBase() error {
+	if r.unknown != 0 {
+		return fmt.Errorf("%w: what %s was at %s is not known, and the records that had changed it by then were collected; "+
+			"the page's first change after a checkpoint brings an image", ErrNoBase, r.id, r.unknown)
+	}
 	p, err := parsePointer(r.it.Value())
 	if err == nil {
 		err = r.read(step{end: keyLSN(r.it.Key()), ptr: p})

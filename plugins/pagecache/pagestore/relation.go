@@ -29,6 +29,9 @@ func (r *reading) relationChanges(ctx context.Context, low, high wal.LSN) error 
 				}
 				return false
 			case changesPage:
+				if end <= wal.LSN(r.s.images.swept.Load()) {
+					return true // an image has it, or there was nothing to cut
+				}
 				r.cuts = append(r.cuts, step{end: end, ptr: p})
 			}
 			return true

@@ -36,8 +36,11 @@ func (s *Store) Rewind(ctx context.Context, tli wal.TimelineID, lsn wal.LSN) err
 	if s.failed != nil {
 		return s.failed
 	}
+	defer s.collector.stop()()
+	s.images.mu.Lock()
+	defer s.images.mu.Unlock()
 	// What is held is not touched then: the store can be read on.
-	if st := s.visible.state(); lsn < st.Horizon && (st.Complete() || s.images.state.horizon != 0) {
+	if st := s.visible.state(); lsn < st.Horizon && (st.Complete() || s.visible.collected() != 0) {
 		return fmt.Errorf("%w: the switch to timeline %d at %s lies before %s, where the page cache begins, and of what was before it holds nothing; use an empty directory",
 			ErrBelowHorizon, tli, lsn, st.Horizon)
 	}
@@ -106,6 +109,9 @@ func (s *Store) goBack(ctx context.Context, st State, beyond bool) error {
 		}
 		s.visible.publish(st)
 	}
+	if err := s.readLastMark(); err != nil {
+		return err
+	}
 	if err := s.log.close(); err != nil {
 		return err
 	}
@@ -127,11 +133,13 @@ func (s *Store) goBack(ctx context.Context, st State, beyond bool) error {
 func (s *Store) cutIndex(ctx context.Context) error {
 	b := s.ix.batch
 	file, alone := fileKey(s.state.log.file), lsnKey(after(s.state.Position))
+	marks := markKey(after(s.state.Position))
 	mark := le.AppendUint64(nil, uint64(s.state.Position))
 	err := errors.Join(
 		// The log's last file is not complete any more.
 		b.DeleteRange(file[:], []byte{spaceFile + 1}, nil),
 		b.DeleteRange(alone[:], []byte{spaceLSN + 1}, nil),
+		b.DeleteRange(marks[:], []byte{spaceMark + 1}, nil),
 		b.Set([]byte{spaceRewind}, mark, nil),
 		b.Delete([]byte{spaceSLRU}, nil),
 		s.setState(),
@@ -193,6 +201,15 @@ func (s *Store) deleteBeyond(ctx context.Context, lsn wal.LSN) error {
 	if err := s.cutEndings(ctx, lsn); err != nil {
 		return err
 	}
+	m := &s.images
+	put := m.putLive
+	if m.state.made > lsn {
+		m.state.made = lsn
+		put = m.putState
+	}
+	if err := put(s.ix.batch); err != nil {
+		return err
+	}
 	return s.ix.commit(ctx)
 }
 
@@ -208,8 +225,15 @@ func (s *Store) deleteKeys(ctx context.Context, it *pebble.Iterator, lsn wal.LSN
 		if err := s.ix.batch.Delete(it.Key(), nil); err != nil {
 			return fmt.Errorf("index: %w", err)
 		}
+		if it.Key()[0] == spacePage {
+			if _, image, err := parsePage(it.Value()); err != nil {
+				return err
+			} else if image.length > 0 {
+				s.images.count(image, -1)
+			}
+		}
 		if s.ix.batch.Count() >= maxDeletes {
-			if err := s.ix.commit(ctx); err != nil {
+			if err := errors.Join(s.images.putLive(s.ix.batch), s.ix.commit(ctx)); err != nil {
 				return err
 			}
 		}

@@ -151,12 +151,12 @@ func (c *change) cutsSLRU(page wal.BlockNumber) meaning {
 // findSLRUEnd looks for the page's removal, after its base. Without a base after that
 // there is no page, but for a store that does not know what there was when it began.
 func (r *reading) findSLRUEnd(ctx context.Context, high wal.LSN) error {
-	if err := r.relationChanges(ctx, max(r.baseLSN, r.low), high); err != nil {
+	if err := r.relationChanges(ctx, max(r.baseLSN, r.low, r.unknown), high); err != nil {
 		return err
 	}
-	known := r.base != NoBase || r.low != 0
+	known := r.base != NoBase || r.low != 0 || r.unknown != 0
 	if r.ended || !known && r.st.Complete() {
-		r.base, r.baseLSN, r.low, r.more = NoBase, 0, 0, false
+		r.base, r.baseLSN, r.low, r.unknown, r.more = NoBase, 0, 0, 0, false
 	}
 	return nil
 }

@@ -78,15 +78,17 @@ type imagesState struct {
 	log     logState // where the log of images ends
 	horizon wal.LSN  // what was collected: nothing can be read as of an LSN before it; 0: nothing was
 	swept   wal.LSN  // no key at or before it needs a record of the log of values
+	made    wal.LSN  // pages with long histories have images up to it
 }
 
-const imagesStateSize = 32
+const imagesStateSize = 40
 
 func (s *imagesState) encode() (b [imagesStateSize]byte) {
 	le.PutUint32(b[0:], s.log.file)
 	le.PutUint64(b[8:], uint64(s.log.length))
 	le.PutUint64(b[16:], uint64(s.horizon))
 	le.PutUint64(b[24:], uint64(s.swept))
+	le.PutUint64(b[32:], uint64(s.made))
 	return b
 }
 
@@ -98,5 +100,6 @@ func decodeImagesState(b []byte) (imagesState, error) {
 		log:     logState{file: le.Uint32(b[0:]), length: int64(le.Uint64(b[8:]))},
 		horizon: wal.LSN(le.Uint64(b[16:])),
 		swept:   wal.LSN(le.Uint64(b[24:])),
+		made:    wal.LSN(le.Uint64(b[32:])),
 	}, nil
 }

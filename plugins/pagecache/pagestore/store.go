@@ -52,17 +52,20 @@ type Store struct {
 	implied []redo.ImpliedBlock // of the record being appended
 	slru    slruNotes
 
-	visible visible
-	images  images
-	pages   *pages
-	reads   sync.Pool  // of *reading
-	imports *importing // nil but between BeginImport and EndImport
+	visible   visible
+	collector collector
+	marks     timeMarks
+	images    images
+	pages     *pages
+	reads     sync.Pool  // of *reading
+	imports   *importing // nil but between BeginImport and EndImport
 }
 
 // pending is what was appended since the last commit.
 type pending struct {
 	pages   []pageEntry
 	alone   []aloneEntry
+	marks   []timeMark
 	changes []changeEntry
 	sizes   []sizeEntry
 	endings []endings
@@ -85,6 +88,7 @@ type changeEntry struct {
 }
 
 func (p *pending) reset() {
+	p.marks = p.marks[:0]
 	p.pages, p.alone, p.changes, p.sizes, p.bytes = p.pages[:0], p.alone[:0], p.changes[:0], p.sizes[:0], 0
 	p.endings = p.endings[:0]
 }
@@ -206,7 +210,11 @@ func (s *Store) Begin(systemID uint64, tli wal.TimelineID, size wal.SegmentSize,
 }
 
 // State is what is held, with what was appended and is not committed.
-func (s *Store) State() State { return s.state }
+func (s *Store) State() State {
+	st := s.state
+	st.Horizon = max(st.Horizon, s.visible.collected())
+	return st
+}
 
 // Full reports that Commit should come before the next Append, so that memory
 // stays bounded.
@@ -280,6 +288,7 @@ func (s *Store) note(rec *wal.Record, ptr pointer, changes []change) {
 			p.pages = append(p.pages, makePageEntry(b.Rel, b.Fork, b.Block, rec.EndLSN, v))
 		}
 	} else {
+		p.marks = s.marks.note(p.marks, rec)
 		p.alone = append(p.alone, aloneEntry{lsn: rec.EndLSN, ptr: ptr, rmgr: rec.RmgrID, info: rec.Info})
 		p.noteRelMap(rec, ptr)
 		p.noteEnding(rec)
@@ -400,7 +409,7 @@ func (s *Store) fillBatch() error {
 			return err
 		}
 	}
-	return errors.Join(s.fillSizes(), s.fillEndings())
+	return errors.Join(fillMarks(b, p.marks), s.fillSizes(), s.fillEndings())
 }
 
 // Close releases everything. What was not committed is gone.
@@ -409,15 +418,19 @@ func (s *Store) Close(ctx context.Context) error {
 	if s.failed == nil {
 		s.failed = ErrClosed
 	}
-	err := errors.Join(s.log.close(), s.images.log.close())
+	err := s.log.close()
 	idle := make(chan struct{})
+	resume := s.collector.stop()
 	go func() {
+		defer resume()
+		s.images.mu.Lock()
+		defer s.images.mu.Unlock()
 		s.visible.readers.Wait()
 		close(idle)
 	}()
 	select {
 	case <-idle:
-		err = errors.Join(err, s.ix.close(ctx))
+		err = errors.Join(err, s.images.log.close(), s.ix.close(ctx))
 		s.reader.close()
 		s.images.reader.close()
 	case <-s.ix.fault.seen:

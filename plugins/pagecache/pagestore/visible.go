@@ -14,6 +14,7 @@ type visible struct {
 	mu      sync.Mutex
 	st      State
 	err     error         // why it will not advance any more
+	behind  wal.LSN       // what was before it was collected; 0: nothing was
 	changed chan struct{} // closed at the next change; nil while nobody waits
 	readers sync.WaitGroup
 	newest  *generation  // of the readers that enter now
@@ -114,7 +115,23 @@ func (v *visible) publish(st State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.st = st
+	v.st.Horizon = max(st.Horizon, v.behind)
 	v.wake()
+}
+
+// collect raises the horizon.
+func (v *visible) collect(horizon wal.LSN) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.behind = max(v.behind, horizon)
+	v.st.Horizon = max(v.st.Horizon, horizon)
+}
+
+// collected is the horizon of what was collected, 0 where nothing was.
+func (v *visible) collected() wal.LSN {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.behind
 }
 
 // fail ends all waiting. The first reason stays.
@@ -140,6 +157,16 @@ func (v *visible) closed() error {
 		return v.err
 	}
 	return fmt.Errorf("%w: %w", ErrClosed, v.err)
+}
+
+// failure is why nothing can be read any more, nil while it can.
+func (v *visible) failure() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err == nil {
+		return nil
+	}
+	return v.closed()
 }
 
 // poll answers the state, and where it has not reached lsn yet, what to wait for.
