@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +45,7 @@ type Store struct {
 
 	state   State // with what is pending
 	pending pending
+	sorter  pageSorter
 	changes []change            // of the record being appended
 	rest    partial             // a record that comes in fragments
 	sizes   sizes               // of forks, after the last record
@@ -384,7 +384,7 @@ func (s *Store) fillBatch() error {
 			return err
 		}
 	}
-	slices.SortFunc(p.pages, comparePages)
+	p.pages = s.sorter.sort(p.pages)
 	for i := range p.pages {
 		e := &p.pages[i]
 		size := pointerSize
