@@ -41,6 +41,8 @@
 //	synchronous  commits that wait for walplex, and for pg_receivewal
 //	stall        what a stopped sink costs the others (--stall)
 //	memory       the host's memory while a sink falls behind (--lag)
+//	redo         package replay against PostgreSQL's crash recovery
+//	pages        the page cache: ingest, space on disk, reads
 //
 // What a table says is only as good as the machine, which stands above it.
 package main

@@ -73,6 +73,8 @@ func tables() []table {
 		{"synchronous", synchronousTable},
 		{"stall", stallTable},
 		{"memory", memoryTable},
+		{"redo", redoTable},
+		{"pages", pagesTable},
 	}
 }
 
