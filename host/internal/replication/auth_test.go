@@ -135,7 +135,9 @@ func TestTooManyWalsenders(t *testing.T) {
 	if _, err := conn.IdentifySystem(ctx); err != nil {
 		t.Fatal(err)
 	}
-	checkError(t, logIn(t, c.DSN()), wantError{code: "53300"})
+	if e := checkError(t, logIn(t, c.DSN()), wantError{code: "53300"}); !e.NoRoom {
+		t.Errorf("there is room: %#v", e)
+	}
 
 	if err := c.SetConf(map[string]string{"wal_level": "minimal", "max_wal_senders": "0"}); err != nil {
 		t.Fatal(err)

@@ -123,7 +123,9 @@ func TestBaseBackupEnds(t *testing.T) {
 		for err == nil {
 			_, err = b.Next()
 		}
-		checkError(t, err, wantError{code: "57P01"})
+		if e := checkError(t, err, wantError{code: "57P01"}); !e.ServerEnds {
+			t.Errorf("the server ends no connection: %#v", e)
+		}
 		if _, again := b.Next(); again == nil || errors.Is(again, io.EOF) {
 			t.Errorf("after the error: %v", again)
 		}

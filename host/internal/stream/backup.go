@@ -191,7 +191,7 @@ func (s *Stream) backupFailed(ctx context.Context, h happening) error {
 func (s *Stream) backedUp(ctx context.Context, id chain.SinkID, done *wire.BackupDone) error {
 	k, cfg, b := &s.sinks[id], &s.cfg.Sinks[id], s.sinks[id].backup
 	at := wal.Position{Timeline: wal.TimelineID(done.Timeline), LSN: wal.LSN(done.Lsn)}
-	if b == nil || b.phase.Load() != finishing || at != b.position(s.system().SegmentSize) {
+	if !b.endsAt(at, s.system().SegmentSize) {
 		s.giveUp(id)
 		return s.lost(ctx, id, faultf("sink %q answers that it holds a base backup from %s on, which it was not given; this is a fault of the sink's program", cfg.Name, at))
 	}
@@ -208,11 +208,15 @@ func (s *Stream) backedUp(ctx context.Context, id chain.SinkID, done *wire.Backu
 	return s.cameBack(ctx, id)
 }
 
-// position is where the sink is once it holds the backup.
-func (b *backup) position(size wal.SegmentSize) wal.Position {
-	at := *b.start.Load()
-	if b.life.wal {
-		at.LSN = size.Start(at.LSN)
+// endsAt reports whether all of the backup was sent, and the sink is at this position
+// with it.
+func (b *backup) endsAt(at wal.Position, size wal.SegmentSize) bool {
+	if b == nil || b.phase.Load() != finishing {
+		return false
 	}
-	return at
+	want := *b.start.Load()
+	if b.life.wal {
+		want.LSN = size.Start(want.LSN)
+	}
+	return at == want
 }
