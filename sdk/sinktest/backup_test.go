@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/fstest"
 
 	"github.com/walplex/walplex/sdk"
 	"github.com/walplex/walplex/sdk/durable"
 	"github.com/walplex/walplex/sdk/sinktest"
 	"github.com/walplex/walplex/sdk/sinktest/conform"
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/waltest"
 )
 
 // beginner is a list that begins with a base backup, of which it keeps the sizes of
@@ -89,6 +91,33 @@ func (b *beginner) Flush(ctx context.Context) (wal.LSN, error) {
 func TestGoodSinkWithBackup(t *testing.T) {
 	sinktest.Run(t, func() *sdk.Definition { return beginnerDefinition(durable.OS{}, "") }, sinktest.Holds(held),
 		sinktest.WithFS(func(fsys durable.FS) *sdk.Definition { return beginnerDefinition(fsys, "") }))
+}
+
+// TestSessionBackup: a session gives a backup, and WAL from its start on.
+func TestSessionBackup(t *testing.T) {
+	w := waltest.Random(1, waltest.Options{Version: wal.PG17}, 64<<10)
+	o := w.Options()
+	start := w.Records()[5].Start
+	def := beginnerDefinition(durable.OS{}, "")
+	s, err := sinktest.Open(t.Context(), def, map[string]string{"directory": t.TempDir()},
+		sdk.System{ID: o.SystemID, Timeline: o.Timeline, SegmentSize: o.SegmentSize, ServerVersion: 170000}, sinktest.Options{Start: o.Start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := wal.Position{Timeline: o.Timeline, LSN: start}
+	files := fstest.MapFS{"base/1/114": {Data: make([]byte, 655360), Mode: 0o600}, "PG_VERSION": {Data: []byte("17\n"), Mode: 0o600}}
+	if err := s.Backup(t.Context(), files, at, at); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Deliver(t.Context(), w.Bytes()[s.Next()-o.Start:]); err != nil {
+		t.Fatal(err)
+	}
+	if lsn, err := s.Flush(t.Context()); err != nil || lsn != w.End() {
+		t.Errorf("the sink is at %s, %v", lsn, err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestBackupOfRawWAL: one of raw WAL is at the start of the backup's segment.

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/walplex/walplex/sdk"
@@ -89,6 +91,63 @@ func slot() []byte {
 		b = b[1:]
 	}
 	return b[:0]
+}
+
+// Backup gives a new sink that wants one a base backup of these files, which begins
+// and ends at these positions. Deliver then takes the WAL from the backup's start on,
+// from the start of its segment.
+func (s *Session) Backup(ctx context.Context, files fs.FS, start, end wal.Position) error {
+	to, ok := s.sink.(sdk.BackupReceiver)
+	if !ok || !s.result.WantsBackup {
+		return fmt.Errorf("the sink %s wants no base backup", s.def.Type())
+	}
+	if err := to.BeginBackup(ctx, &sdk.BackupStart{Start: start}); err != nil {
+		return err
+	}
+	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
+			return err
+		}
+		return backUp(ctx, to, files, name, d)
+	})
+	if err != nil {
+		return err
+	}
+	if err := to.EndBackup(ctx, end); err != nil {
+		return err
+	}
+	s.at, s.begin, s.sys.Timeline = start.LSN, 0, start.Timeline
+	if s.def.Raw() {
+		s.at = s.sys.SegmentSize.Start(start.LSN)
+	}
+	s.restart()
+	return nil
+}
+
+// backUp hands over one file or directory.
+func backUp(ctx context.Context, to sdk.BackupReceiver, files fs.FS, name string, d fs.DirEntry) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	f := &sdk.BackupFile{Name: name, Mode: info.Mode() & (fs.ModePerm | fs.ModeDir)}
+	if d.IsDir() {
+		return to.BackupFile(ctx, f)
+	}
+	content, err := fs.ReadFile(files, name)
+	if err != nil {
+		return err
+	}
+	f.Size = int64(len(content))
+	if err := to.BackupFile(ctx, f); err != nil {
+		return err
+	}
+	for p := range slices.Chunk(content, wire.BackupChunkSize) {
+		if err := to.BackupData(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // restart reads WAL from the start of the segment of the sink's position on.

@@ -411,3 +411,35 @@ stream "main" {
 plugin "base" { path = "ROOT/basesink" }`
 	start(t, "validate", d.write(config, "")).wants(2, "an archive gives no base backup", "walplex.hcl:5")
 }
+
+// TestBaseBackupOfStandby: a standby's backup begins at its last restartpoint, which may
+// lie before all that anybody has, and the promotion of the standby ends it: the sink
+// gets another one, on the new timeline.
+func TestBaseBackupOfStandby(t *testing.T) {
+	c := server(t)
+	initPgbench(t, c)
+	standby := pgtest.Standby(t, c, keepWAL)
+	d := newDirs(t)
+	b := baseSink(t, d)
+	b.touch(b.hold)
+	p := runStream(t, standby, stream.Until{}, stream.DefaultTimes(), archiveSink(d), b.SinkConfig)
+	p.says("data of a backup comes", 1)
+	load(t, c, 1)()
+	caughtUp(t, standby, flushLSN(t, c))
+	if err := standby.Promote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.remove(b.hold)
+	p.says("its base backup failed", 1)
+	p.says("the sink holds it", 1)
+	load(t, standby, 1)()
+	end := flushLSN(t, standby)
+	slotReaches(t, standby, "walplex", end)
+	if err := p.finish(); err != nil {
+		t.Error(err)
+	}
+	k := b.stored()
+	if k.State.First == "" || k.State.Broken != "" {
+		t.Errorf("the sink holds %+v", k)
+	}
+}

@@ -25,10 +25,14 @@
 //	    restarts, sent_lsn, written_lsn, flushed_lsn, applied_lsn, lag_bytes,
 //	    lag_seconds, queue_bytes,
 //	    catch_up          null, or {source, from_lsn, position_lsn, target_lsn,
-//	                      progress (0 to 1), remaining_bytes, since_at, error} }] }]
+//	                      progress (0 to 1), remaining_bytes, since_at, error}
+//	    base_backup       null, or {phase, start_lsn, timeline, bytes, total_bytes,
+//	                      since_at, error} }] }]
 //
 // state of a stream: starting, catching up, streaming, reconnecting, draining,
-// stopped, failed. state of a sink: starting, live, catching up, down, off.
+// stopped, failed. state of a sink: starting, live, catching up, base backup, down,
+// crash loop, off. phase of a base backup: connecting, checkpoint, copying,
+// finishing.
 //
 // ok is false when somebody should look: a stream has failed or is interrupted,
 // a required sink is down or off, a slot comes close to its end. ready is true

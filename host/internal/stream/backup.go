@@ -93,11 +93,8 @@ func (s *Stream) startBackup(ctx context.Context, id chain.SinkID, here *session
 		return s.lost(ctx, id, faultf("sink %q is new and wants a base backup, which an archive cannot give. "+
 			"Let it begin with a stream from the server, or set it to begin without a backup", cfg.Name))
 	}
-	if s.cfg.Slot == "" {
-		s.log.Warn("base backup: the stream has no slot, so the server may remove WAL that follows the backup before the sink has got it; set slot and create_slot", "sink", cfg.Name)
-	} else if here.slot == 0 {
-		s.log.Warn("base backup: the slot has kept no WAL yet, so the server may remove WAL that follows the backup before the sink has got it; "+
-			"a slot that create_slot makes keeps it at once", "sink", cfg.Name, "slot", s.cfg.Slot)
+	if why, remedy := s.unheld(id, here); why != "" {
+		s.log.Warn("base backup: the server may remove WAL that follows the backup before the sink has got it: "+why, "sink", cfg.Name, "remedy", remedy)
 	}
 	b := &backup{sink: id, life: k.life, began: time.Now(), free: make(chan []byte, wire.BackupWindow+1), freed: make(chan struct{}, 1)}
 	b.ctx, b.cancel = context.WithCancel(ctx)
@@ -116,6 +113,27 @@ func (s *Stream) startBackup(ctx context.Context, id chain.SinkID, here *session
 		}
 	})
 	return nil
+}
+
+// unheld says why nobody may keep the WAL from a backup's start on until the sink has
+// got it, and what to do about that; empty where somebody does.
+func (s *Stream) unheld(id chain.SinkID, here *session) (why, remedy string) {
+	for i := range s.sinks {
+		if l := s.sinks[i].life; chain.SinkID(i) != id && l != nil && l.can(wire.CapRead) {
+			return "", ""
+		}
+	}
+	switch {
+	case len(s.cfg.Fallbacks) > 0:
+		return "", ""
+	case s.cfg.Slot == "":
+		return "the stream has no slot", "set slot and create_slot"
+	case here.slot == 0:
+		return "the slot has kept none so far", "drop it, and have create_slot make one that does from the start"
+	case !s.cfg.Sinks[id].Required:
+		return "the sink is not required, so the slot does not wait for it", "set required = true, or add a sink that keeps WAL, such as segment_file"
+	}
+	return "", ""
 }
 
 // stopBackup ends a backup that is not to go on; the sink has to be ended with it.
@@ -171,8 +189,13 @@ func (s *Stream) backupFailed(ctx context.Context, h happening) error {
 	}
 	s.giveUp(h.sink)
 	err := h.err
-	if !permanent(err) {
-		err = fmt.Errorf("sink %q: its base backup failed: %w", s.cfg.Sinks[h.sink].Name, err)
+	switch name := s.cfg.Sinks[h.sink].Name; {
+	case h.backup.start.Load() != nil:
+		// What a server refuses for good it refuses at the beginning: a standby that is
+		// promoted in the middle has the same SQLSTATE as a wal_level that is too low.
+		err = fmt.Errorf("sink %q: its base backup failed: %v", name, err)
+	case !permanent(err):
+		err = fmt.Errorf("sink %q: its base backup failed: %w", name, err)
 	}
 	if err := s.lost(ctx, h.sink, err); err != nil {
 		return err

@@ -191,6 +191,29 @@ func TestBackupStatus(t *testing.T) {
 	}
 }
 
+// TestUnheld: who keeps the WAL from the backup's start on.
+func TestUnheld(t *testing.T) {
+	for want, c := range map[string]struct {
+		sink   chain.SinkID
+		slot   wal.LSN
+		change func(*Config)
+	}{
+		"no slot":      {0, 8, func(c *Config) { c.Slot = "" }},
+		"none so far":  {0, 0, func(*Config) {}},
+		"not required": {1, 8, func(*Config) {}},
+		"":             {0, 8, func(*Config) {}},
+	} {
+		s := testStream(func(c *Config) { c.Slot = "walplex"; c.Sinks[1].Required = false; c.Sinks[0].Required = true }, c.change)
+		if why, remedy := s.unheld(c.sink, &session{slot: c.slot}); !strings.Contains(why, want) || (why == "") != (want == "") || (remedy == "") != (want == "") {
+			t.Errorf("%q, %q, want %q", why, remedy, want)
+		}
+	}
+	s := testStream(func(c *Config) { c.Fallbacks = []Fallback{{Archive: "there"}} })
+	if why, _ := s.unheld(0, &session{}); why != "" {
+		t.Errorf("with a fallback: %s", why)
+	}
+}
+
 // TestNoBackupOfArchive: a directory gives none.
 func TestNoBackupOfArchive(t *testing.T) {
 	s := withChain(testStream(func(c *Config) { c.Archive = &archive.Options{} }), 1<<20)

@@ -4,7 +4,8 @@
 // Goroutines. One loop owns the chain and all positions. Beside it there is one
 // goroutine that reads the connection and builds blocks, and per sink one that
 // starts its process again when it died, one that sends to it and one that
-// listens to it. They talk to the loop through channels; the loop never waits
+// listens to it; and for a while one that serves it beside the stream, or takes the
+// base backup with which it begins. They talk to the loop through channels; the loop never waits
 // for a sink.
 //
 //	server ─▶ source ─block─▶ loop ─block─▶ sender ─▶ sink process
