@@ -42,8 +42,8 @@
 // that out of a page for comparison, as the server's own check does.
 //
 // Not pages of relations, and not here: the transactions' states and commit
-// times, multixacts, the relation map; nor what makes, drops and truncates
-// files.
+// times, and multixacts (package slru); the relation map; nor what makes, drops
+// and truncates files.
 //
 // Two things depend on the server and not on its WAL, and are done in one way
 // here: VISIBLE sets pd_lsn of the heap page, as servers with data checksums or
