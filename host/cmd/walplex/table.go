@@ -46,7 +46,8 @@ writes the rows that were there then. The server is not asked, and may be down.
 --before names the moment: an LSN, a time with its zone, or xid:N, the commit of a
 transaction. A time is that of the first commit at or after it, as its record has it.
 What was not committed by then is not in the rows. To find the moment, look into the
-audit trail or use "walplex waldump --rmgr=Transaction".
+audit trail or use "walplex waldump --rmgr=Transaction". A dropped database loses its
+files before its drop commits, and so needs an LSN from before that.
 
 The sink has to have begun with a base backup (base_backup = true).
 

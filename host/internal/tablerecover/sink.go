@@ -139,7 +139,7 @@ func (s *Sink) SLRUPage(ctx context.Context, kind SLRU, page uint32) ([]byte, er
 		which = pagepb.SLRU_SLRU_MULTIXACT_MEMBERS
 	}
 	res, err := s.client.SLRUPage(ctx, which, page, s.at)
-	if pageclient.Code(err) == codes.NotFound {
+	if pageclient.Code(err) == codes.NotFound && !pageclient.IsNotKept(err) {
 		err = fmt.Errorf("%w: %w", ErrNotThere, err)
 	}
 	return res.GetImage().GetPage(), err

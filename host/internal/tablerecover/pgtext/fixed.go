@@ -50,6 +50,15 @@ func fixedLen(output string) (int, bool) {
 // fixed makes text of a value that has [fixedLen] bytes.
 func (f *Formatter) fixed(dst []byte, output string, v []byte) ([]byte, bool, error) {
 	switch output {
+	case "time_out", "timetz_out":
+		if le64(v) > usecPerDay {
+			return nil, true, fmt.Errorf("%d is no time of a day", int64(le64(v)))
+		}
+		dst = appendTime(dst, int64(le64(v)))
+		if output == "timetz_out" {
+			dst = appendZone(dst, int32(le32(v[8:])))
+		}
+		return dst, true, nil
 	case "boolout":
 		if v[0] != 0 {
 			return append(dst, 't'), true, nil
@@ -88,10 +97,6 @@ func (f *Formatter) fixed(dst []byte, output string, v []byte) ([]byte, bool, er
 		return append(dst, v...), true, nil
 	case "date_out":
 		return appendDate(dst, int32(le32(v))), true, nil
-	case "time_out":
-		return appendTime(dst, int64(le64(v))), true, nil
-	case "timetz_out":
-		return appendZone(appendTime(dst, int64(le64(v))), int32(le32(v[8:]))), true, nil
 	case "timestamp_out":
 		return appendTimestamp(dst, int64(le64(v)), ""), true, nil
 	case "timestamptz_out":

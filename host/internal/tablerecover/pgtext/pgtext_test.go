@@ -94,6 +94,7 @@ func TestDamage(t *testing.T) {
 		{"tsvectorout", "0b ffffff7f 00"},
 		{"path_out", "1b 02000000 01000000 00000000 00"},
 		{"int4out", "0000"},
+		{"time_out", "ffffffffffffffff"},
 	} {
 		got, err := (&Formatter{Version: wal.PG15}).Append(nil, typeOf(tt.output), unhex(t, tt.stored))
 		if err == nil {
