@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -59,14 +60,46 @@ func (s *Store) appendedView() sizeView {
 	return sizeView{store: s, open: s.ix.db.NewIter, pending: true}
 }
 
+// sizeReader reads sizes and changes of databases at one moment.
+type sizeReader struct {
+	sizeView
+	it *pebble.Iterator
+}
+
+func (v sizeView) reader() (sizeReader, error) {
+	it, err := v.open(&pebble.IterOptions{LowerBound: []byte{spaceRelation}, UpperBound: []byte{spaceSize + 1}})
+	if err != nil {
+		return sizeReader{}, fmt.Errorf("index: %w", err)
+	}
+	return sizeReader{v, it}, nil
+}
+
+func (r sizeReader) close() { r.it.Close() } // its errors are those of Error
+
+// before finds the last key from lower on and before upper.
+func (r sizeReader) before(lower, upper []byte) (bool, error) {
+	if r.it.SeekLT(upper) && bytes.Compare(r.it.Key(), lower) >= 0 {
+		return true, nil
+	}
+	if err := r.it.Error(); err != nil {
+		return false, fmt.Errorf("index: %w", err)
+	}
+	return false, nil
+}
+
 // blocks is how long the fork is as of lsn.
 func (v sizeView) blocks(k forkKey, lsn wal.LSN) (wal.BlockNumber, error) {
+	r, err := v.reader()
+	if err != nil {
+		return 0, err
+	}
+	defer r.close()
 	for range maxCopies + 1 {
-		n, at, err := v.last(k, lsn)
+		n, at, err := r.last(k, lsn)
 		if err != nil {
 			return 0, err
 		}
-		d, ok, err := v.database(k.space, at, lsn)
+		d, ok, err := r.database(k.space, at, lsn)
 		switch {
 		case err != nil:
 			return 0, err
@@ -88,11 +121,11 @@ func tooManyCopies(space uint64) error {
 
 // last is the last size that was noted at or before lsn, and at which LSN: noFork
 // at 0 where none was.
-func (v sizeView) last(k forkKey, lsn wal.LSN) (wal.BlockNumber, wal.LSN, error) {
+func (r sizeReader) last(k forkKey, lsn wal.LSN) (wal.BlockNumber, wal.LSN, error) {
 	// What is pending is in Store.sizes, unless its database was changed since.
-	if v.pending && len(v.store.sizes.databases) > 0 {
-		for i := len(v.store.pending.sizes) - 1; i >= 0; i-- {
-			if e := &v.store.pending.sizes[i]; e.fork == k && e.lsn <= lsn {
+	if r.pending && len(r.store.sizes.databases) > 0 {
+		for i := len(r.store.pending.sizes) - 1; i >= 0; i-- {
+			if e := &r.store.pending.sizes[i]; e.fork == k && e.lsn <= lsn {
 				return e.blocks, e.lsn, nil
 			}
 		}
@@ -100,19 +133,12 @@ func (v sizeView) last(k forkKey, lsn wal.LSN) (wal.BlockNumber, wal.LSN, error)
 	var lower, upper [sizeKeySize]byte
 	k.put(lower[:], 0)
 	k.put(upper[:], after(lsn))
-	it, err := v.open(&pebble.IterOptions{LowerBound: lower[:], UpperBound: upper[:]})
-	if err != nil {
-		return 0, 0, fmt.Errorf("index: %w", err)
+	ok, err := r.before(lower[:], upper[:])
+	if !ok || err != nil {
+		return noFork, 0, err
 	}
-	defer it.Close() // its errors are those of Error
-	if !it.Last() {
-		if err := it.Error(); err != nil {
-			return 0, 0, fmt.Errorf("index: %w", err)
-		}
-		return noFork, 0, nil
-	}
-	n, err := parseSize(it.Value())
-	return n, keyLSN(it.Key()), err
+	n, err := parseSize(r.it.Value())
+	return n, keyLSN(r.it.Key()), err
 }
 
 func parseSize(b []byte) (wal.BlockNumber, error) {
@@ -123,9 +149,9 @@ func parseSize(b []byte) (wal.BlockNumber, error) {
 }
 
 // database is the last change of a database in (low, high], if there is one.
-func (v sizeView) database(space uint64, low, high wal.LSN) (databaseChange, bool, error) {
-	if v.pending {
-		list := v.store.sizes.databases
+func (r sizeReader) database(space uint64, low, high wal.LSN) (databaseChange, bool, error) {
+	if r.pending {
+		list := r.store.sizes.databases
 		for i := len(list) - 1; i >= 0; i-- {
 			if d := list[i]; d.space == space && d.lsn > low && d.lsn <= high {
 				return d, true, nil
@@ -134,18 +160,11 @@ func (v sizeView) database(space uint64, low, high wal.LSN) (databaseChange, boo
 	}
 	rel := forkKey{space: space}.locator()
 	lower, upper := relationKey(rel, after(low)), relationKey(rel, after(high))
-	it, err := v.open(&pebble.IterOptions{LowerBound: lower[:], UpperBound: upper[:]})
-	if err != nil {
-		return databaseChange{}, false, fmt.Errorf("index: %w", err)
+	ok, err := r.before(lower[:], upper[:])
+	if !ok || err != nil {
+		return databaseChange{}, false, err
 	}
-	defer it.Close() // its errors are those of Error
-	if !it.Last() {
-		if err := it.Error(); err != nil {
-			return databaseChange{}, false, fmt.Errorf("index: %w", err)
-		}
-		return databaseChange{}, false, nil
-	}
-	d, err := parseDatabase(space, it.Key(), it.Value())
+	d, err := parseDatabase(space, r.it.Key(), r.it.Value())
 	return d, err == nil, err
 }
 

@@ -66,19 +66,22 @@ func (s *Store) DbSize(ctx context.Context, db wal.OID, lsn wal.LSN) (bytes uint
 
 // lister finds the databases of which there can be something.
 type lister struct {
-	view    sizeView
-	sizes   *pebble.Iterator
-	changes *pebble.Iterator
+	view     sizeView // of one moment: what follows can be collected while it is listed
+	snapshot *pebble.Snapshot
+	sizes    *pebble.Iterator
+	changes  *pebble.Iterator
 }
 
 func (s *Store) openLister(ctx context.Context) (*lister, error) {
-	l := &lister{view: s.committedView(ctx)}
+	l := &lister{snapshot: s.ix.db.NewSnapshot()}
+	l.view = sizeView{store: s, open: func(o *pebble.IterOptions) (*pebble.Iterator, error) { return l.snapshot.NewIterWithContext(ctx, o) }}
 	var err error
-	if l.sizes, err = l.view.open(spaceBounds(spaceSize)); err != nil {
-		return nil, fmt.Errorf("index: %w", err)
+	if l.sizes, err = l.view.open(spaceBounds(spaceSize)); err == nil {
+		l.changes, err = l.view.open(spaceBounds(spaceRelation))
 	}
-	if l.changes, err = l.view.open(spaceBounds(spaceRelation)); err != nil {
-		return nil, errors.Join(fmt.Errorf("index: %w", err), l.sizes.Close())
+	if err != nil {
+		l.close()
+		return nil, fmt.Errorf("index: %w", err)
 	}
 	return l, nil
 }
@@ -88,9 +91,14 @@ func spaceBounds(space byte) *pebble.IterOptions {
 	return &pebble.IterOptions{LowerBound: []byte{space}, UpperBound: []byte{space + 1}}
 }
 
+// close releases all; errors of iterators are those of error.
 func (l *lister) close() {
-	l.sizes.Close()   // its errors are those of Error
-	l.changes.Close() // likewise
+	for _, it := range []*pebble.Iterator{l.sizes, l.changes} {
+		if it != nil {
+			it.Close()
+		}
+	}
+	l.snapshot.Close() // it fails where it was closed before only
 }
 
 func (l *lister) error() error {

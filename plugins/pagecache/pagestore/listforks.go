@@ -40,7 +40,12 @@ type ownForks struct {
 
 // forks is at the first fork of the database.
 func (v sizeView) forks(space uint64, lsn wal.LSN, copies int) (*forks, error) {
-	d, _, err := v.database(space, 0, lsn)
+	r, err := v.reader()
+	if err != nil {
+		return nil, err
+	}
+	d, _, err := r.database(space, 0, lsn)
+	r.close()
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,8 @@ func (s *Store) LocateXID(ctx context.Context, xid uint32, to wal.LSN) (Ending, 
 // now. First is in the order of the WAL, in which commits that are under way at
 // the same moment can be out of the order of their times by as much as they
 // take, and all can where the server's clock was set back: of the commits before
-// it none is as late, but some after it can be earlier. Where there is none it is
+// it none is as late, but some after it can be earlier. Of a time before all that
+// is held it is the first commit held. Where there is none it is
 // [ErrNotFound]; other errors are those of [Store.RelSize].
 func (s *Store) LocateTime(ctx context.Context, usec int64, to wal.LSN) (Ending, error) {
 	var found Ending
