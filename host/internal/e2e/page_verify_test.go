@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -135,48 +137,120 @@ func TestPageVerify(t *testing.T) {
 		t.Fatalf("status %d", status)
 	}
 	for _, kind := range []string{"heap", "sequence", "btree", "hash", "gin", "gist", "spgist", "brin", "vm", "init", "pg_xact", "pg_multixact/offsets", "pg_multixact/members", "pg_commit_ts", "pg_filenode.map"} {
-		if !strings.Contains(stdout, " "+kind+" ") {
+		if !strings.Contains(stdout, "\n"+kind+" ") {
 			t.Errorf("no page of %s was compared", kind)
 		}
 	}
-	flipTupleByte(t, filepath.Join(c.DataDir(), file))
-	stdout, stderr, status = walplexOut(t, "page", "verify", "--json", "--from", socket, c.DataDir())
+	for _, damage := range pageDamages {
+		t.Run(damage.name, func(t *testing.T) {
+			name := damage.file
+			if name == "" {
+				name = file
+			}
+			restore := changeFile(t, filepath.Join(c.DataDir(), name), damage.do)
+			defer restore()
+			verifyFinds(t, socket, c.DataDir(), name, damage)
+		})
+	}
+	stdout, _, status = walplexOut(t, "page", "verify", "--quiet", "--from", socket, c.DataDir())
+	if status != 0 {
+		t.Errorf("with all damage undone: status %d, %s", status, stdout)
+	}
+	h.stop()
+}
+
+// pageDamage is something done to a file of a data directory.
+type pageDamage struct {
+	name, file string                // "" is the table old
+	do         func(b []byte) []byte // nil removes the file
+	different  int                   // pages
+	block      int                   // of the first
+	says       string
+}
+
+var pageDamages = []pageDamage{
+	{"a byte of a tuple", "", func(b []byte) []byte { b[3*wal.BlockSize+lastByte(b[3*wal.BlockSize:])] ^= 0x40; return b }, 1, 3, "1 byte differ"},
+	{"a hint bit", "", func(b []byte) []byte { // of t_infomask: HEAP_XMAX_COMMITTED or not
+		page := b[3*wal.BlockSize:]
+		page[int(page[24])|int(page[25]&0x7F)<<8+21] ^= 0x04
+		return b
+	}, 0, 0, ""},
+	{"a page too few", "", func(b []byte) []byte { return b[:len(b)-wal.BlockSize] }, 1, -1, "the file ends before the block"},
+	{"no file", "", nil, -1, 0, "the file ends before the block"},
+	{"a page too many", "", func(b []byte) []byte { return append(b, b[:wal.BlockSize]...) }, 1, -1, "the relation has"},
+	{"empty pages too many", "", func(b []byte) []byte { return append(b, make([]byte, 3*wal.BlockSize)...) }, 0, 0, ""},
+	{"the free space map", "base/1/1255_fsm", func(b []byte) []byte { b[wal.BlockSize-1] ^= 1; return b }, 0, 0, ""},
+	{"the state of a transaction", "pg_xact/0000", func(b []byte) []byte { b[200] ^= 1; return b }, 1, 0, "1 byte differ"},
+	{"the state of a later transaction", "pg_xact/0000", func(b []byte) []byte { b[wal.BlockSize-1] ^= 1; return b }, 0, 0, ""},
+	{"a relation map", "global/pg_filenode.map", func(b []byte) []byte { b[100] ^= 1; return b }, 1, 0, "1 byte differ"},
+	{"a file of no relation", "base/5/4000000000", func([]byte) []byte { return append(make([]byte, wal.BlockSize-1), 1) }, 1, 0, "the sink knows no such fork"},
+	{"a temporary relation's file", "base/5/t3_4000000000", func([]byte) []byte { return append(make([]byte, wal.BlockSize-1), 1) }, 0, 0, ""},
+}
+
+// lastByte is the place of the last byte of a page's first tuple.
+func lastByte(page []byte) int {
+	id := binary.LittleEndian.Uint32(page[24:])
+	return int(id&0x7FFF) + int(id>>17) - 1
+}
+
+// changeFile changes a file, or makes or removes it, until restore is called.
+func changeFile(t *testing.T, name string, do func([]byte) []byte) (restore func()) {
+	t.Helper()
+	was, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	missing := err != nil
+	if do == nil {
+		err = os.Remove(name)
+	} else {
+		err = os.WriteFile(name, do(bytes.Clone(was)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if missing {
+			err = os.Remove(name)
+		} else {
+			err = os.WriteFile(name, was, 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// verifyFinds runs page verify on a damaged data directory.
+func verifyFinds(t *testing.T, socket, dataDir, file string, damage pageDamage) {
+	t.Helper()
+	stdout, stderr, status := walplexOut(t, "page", "verify", "--json", "--from", socket, dataDir)
 	var report struct {
 		Different   int
 		Differences []struct {
-			File  string
-			Block int
-			Kind  string
+			File   string
+			Block  int
+			Reason string
 		}
 	}
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
 		t.Fatalf("%v: %s%s", err, stdout, stderr)
 	}
-	if status != 1 || report.Different != 1 || len(report.Differences) != 1 || report.Differences[0].File != file || report.Differences[0].Block != 3 || report.Differences[0].Kind != "heap" {
-		t.Errorf("with one byte flipped: status %d, %+v\n%s", status, report, stderr)
+	if damage.different == 0 {
+		if status != 0 || report.Different != 0 {
+			t.Errorf("status %d, %+v", status, report)
+		}
+		return
 	}
-	stdout, _, status = walplexOut(t, "page", "verify", "--from", socket, c.DataDir())
-	if want := fmt.Sprintf("DIFFERS  %s (relation ", file); status != 1 || !strings.Contains(stdout, want) || !strings.Contains(stdout, "block 3, heap: 1 byte differ") {
-		t.Errorf("with one byte flipped: status %d, %s", status, stdout)
+	if status != 1 || len(report.Differences) != 1 || report.Different != damage.different && damage.different > 0 {
+		t.Fatalf("status %d, %+v", status, report)
 	}
-	h.stop()
-}
-
-// flipTupleByte changes the last byte of a tuple of block 3.
-func flipTupleByte(t *testing.T, name string) {
-	t.Helper()
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
+	first := report.Differences[0]
+	if first.File != file || first.Block != damage.block && damage.block >= 0 || !strings.Contains(first.Reason, damage.says) {
+		t.Errorf("%+v", first)
 	}
-	defer f.Close()
-	page := make([]byte, wal.BlockSize)
-	if _, err := f.ReadAt(page, 3*wal.BlockSize); err != nil {
-		t.Fatal(err)
-	}
-	id := uint32(page[24]) | uint32(page[25])<<8 | uint32(page[26])<<16 | uint32(page[27])<<24
-	at := int64(id&0x7FFF) + int64(id>>17) - 1
-	if _, err := f.WriteAt([]byte{page[at] ^ 0x40}, 3*wal.BlockSize+at); err != nil {
-		t.Fatal(err)
+	stdout, _, status = walplexOut(t, "page", "verify", "--from", socket, dataDir)
+	if status != 1 || !strings.Contains(stdout, "DIFFERS  "+file) || !strings.Contains(stdout, " DIFFERENT\n") {
+		t.Errorf("as text: status %d, %s", status, stdout)
 	}
 }

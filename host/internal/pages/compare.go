@@ -16,7 +16,7 @@ func comparePage(ours, theirs []byte, fork wal.ForkNumber, block wal.BlockNumber
 	if kind == Empty {
 		kind = KindOf(ours, fork, block)
 	}
-	if neverLogged(theirs) && neverLogged(ours) {
+	if neverLogged(theirs, fork) && neverLogged(ours, fork) {
 		return kind, ""
 	}
 	switch kind {

@@ -134,7 +134,14 @@ func allZero(b []byte) bool {
 func pageLSN(p []byte) wal.LSN { return wal.LSN(le.Uint32(p))<<32 | wal.LSN(le.Uint32(p[4:])) }
 
 // neverLogged says that a page was added to its file and no record made anything
-// of it: it is all zero, or initialised (PageInit) without content.
-func neverLogged(p []byte) bool {
-	return allZero(p) || pageLSN(p) == 0 && le.Uint16(p[atLower:]) == headerSize && le.Uint16(p[atUpper:]) == le.Uint16(p[atSpecial:])
+// of it: it is all zero, or initialised (PageInit) without content. The content of
+// a visibility map lies where others have none.
+func neverLogged(p []byte, fork wal.ForkNumber) bool {
+	if allZero(p) {
+		return true
+	}
+	if pageLSN(p) != 0 || le.Uint16(p[atLower:]) != headerSize || le.Uint16(p[atUpper:]) != le.Uint16(p[atSpecial:]) {
+		return false
+	}
+	return fork != wal.VisibilityMapFork || allZero(p[headerSize:])
 }

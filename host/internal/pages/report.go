@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"text/tabwriter"
 
 	"github.com/walplex/walplex/sdk/wal"
 )
@@ -169,15 +168,11 @@ func (r *Report) WriteText(w io.Writer) error {
 		}
 	}
 	if more := r.Different - int64(len(r.Differences)); len(r.Differences) > 0 && more > 0 {
-		fmt.Fprintf(w, "         and %d more\n", more)
+		fmt.Fprintf(w, "         and %d more pages\n", more)
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "kind\tpages\tdifferent\t\n")
+	fmt.Fprintf(w, "%-22s %12s %12s\n", "kind", "pages", "different")
 	for _, c := range r.Kinds {
-		fmt.Fprintf(t, "%s\t%d\t%d\t\n", c.Kind, c.Pages, c.Different)
-	}
-	if err := t.Flush(); err != nil {
-		return err
+		fmt.Fprintf(w, "%-22s %12d %12d\n", c.Kind, c.Pages, c.Different)
 	}
 	for _, c := range r.Compared {
 		fmt.Fprintf(w, "compared: %s\n", c)

@@ -313,7 +313,7 @@ func (v *verifier) onlyInFile(f Fork, file *forkFile, first, end uint32) error {
 		}
 		kind := kindName(f.Fork, KindOf(page, f.Fork, wal.BlockNumber(block)))
 		v.page(kind, 1)
-		if !neverLogged(page) {
+		if !neverLogged(page, f.Fork) {
 			reason := fmt.Sprintf("the relation has %s only", count(int(v.held[f]), "block", "blocks"))
 			if _, held := v.held[f]; !held {
 				reason = "the sink knows no such fork"
