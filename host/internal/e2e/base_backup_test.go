@@ -443,3 +443,35 @@ func TestBaseBackupOfStandby(t *testing.T) {
 		t.Errorf("the sink holds %+v", k)
 	}
 }
+
+// TestAfterBaseBackup: a sink that comes after one which gets a backup waits for it, and
+// nobody else does.
+func TestAfterBaseBackup(t *testing.T) {
+	c := server(t)
+	d := newDirs(t)
+	b := baseSink(t, d)
+	b.touch(b.hold)
+	trail := trailSink(d)
+	trail.Required, trail.After = true, []int{1}
+	p := runLimited(t, c, stream.DefaultTimes(), archiveSink(d), b.SinkConfig, trail)
+	p.says("data of a backup comes", 1)
+	p.says("sink attached", 2)
+	initPgbench(t, c)
+	end := flushLSN(t, c)
+	eventually(t, "the archive goes on", func() bool { return p.s.Status().Sinks[0].Flushed >= end })
+	st := p.s.Status().Sinks
+	if st[1].Backup == nil || st[2].State != stream.SinkCatchingUp || st[2].Written >= end {
+		t.Errorf("%s with %+v, then %s at %s", st[1].State, st[1].Backup, st[2].State, st[2].Written)
+	}
+	b.remove(b.hold)
+	p.sinkState(1, stream.SinkLive)
+	p.sinkState(2, stream.SinkLive)
+	end = flushLSN(t, c)
+	slotReaches(t, c, "walplex", end)
+	if err := p.finish(); err != nil {
+		t.Error(err)
+	}
+	compareArchive(t, c, d.path("archive"), end)
+	b.verify(c, c.WALDir(), end)
+	verifyTrail(t, c, d.path("trail"), end)
+}

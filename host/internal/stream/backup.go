@@ -154,6 +154,24 @@ func (s *Stream) stopBackups() {
 	}
 }
 
+// asideAfterBackup takes aside the sinks that come after one which gets a backup, or
+// catches up after it: that may take hours, for which the others need not wait too.
+func (s *Stream) asideAfterBackup(ctx context.Context) {
+	for i := range s.sinks {
+		id, cfg := chain.SinkID(i), &s.cfg.Sinks[i]
+		if p := s.chain.Positions(id); !p.Attached || p.Aside {
+			continue
+		}
+		for _, a := range cfg.After {
+			if before := &s.sinks[a]; before.backup != nil || before.fresh {
+				s.log.Info("the sink comes after one that begins with a base backup; it is served beside the stream meanwhile", "sink", cfg.Name, "after", s.cfg.Sinks[a].Name)
+				s.goAside(ctx, id)
+				break
+			}
+		}
+	}
+}
+
 // anyBeside reports whether a sink gets a backup, or is served beside the stream:
 // there is a stream for it to join, though nobody else may be there.
 func (s *Stream) anyBeside() bool {

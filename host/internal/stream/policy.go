@@ -50,6 +50,7 @@ func (l *loop) relieve(ctx context.Context) error {
 	}
 	id, ok := s.chain.Blocking()
 	if !ok {
+		s.asideAfterBackup(ctx)
 		return nil
 	}
 	if s.chain.Positions(id).Aside {
