@@ -274,7 +274,7 @@ func testSLRU(t *testing.T, seed uint64) {
 		model.check(t, s, few, recs[i].EndLSN)
 	}
 	model.check(t, s, ids, 0)
-	if removed < 10 || len(ids) < 40 {
+	if removed < 10 || len(ids) < 30 {
 		t.Errorf("%d pages, of which %d were removed", len(ids), removed)
 	}
 	if _, err := s.EachFork(t.Context(), 0, nil, func(f RelFork) error {
