@@ -482,3 +482,65 @@ func BenchmarkRecords(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(w.Records())*b.N)/b.Elapsed().Seconds(), "records/s")
 }
+
+// Blocks for sinks of raw WAL alone hold more of it, and are refused by others.
+func TestRawAssembler(t *testing.T) {
+	w := waltest.Random(7, waltest.Options{}, 5*wire.BlockWAL)
+	a := wire.NewRawAssembler(newReader(w), w.Options().Timeline, w.Options().Start)
+	records, at := 0, w.Options().Start
+	var raw []byte
+	seal := func() {
+		records += a.Records()
+		b := a.Seal()
+		v, err := wire.ParseBlock(b, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.WALStart() != at || v.HasRecords() || len(v.WALOnly()) != len(b) || len(v.WAL()) > wire.RawBlockWAL {
+			t.Errorf("a block of %d bytes with %d bytes of WAL from %s to %s; records %v", len(b), len(v.WAL()), v.WALStart(), v.WALEnd(), v.HasRecords())
+		}
+		raw, at = append(raw, v.WAL()...), v.WALEnd()
+		if _, err := wire.ParseBlock(b, false); err == nil || !strings.Contains(err.Error(), "without records") {
+			t.Errorf("read for its records: %v", err)
+		}
+	}
+	for p := w.Bytes(); len(p) > 0; {
+		if a.NeedsBuffer() {
+			a.SetBuffer(nil)
+		}
+		n, err := a.Append(p, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p = p[n:]; a.Full() {
+			seal()
+		}
+	}
+	if !a.Empty() {
+		seal()
+	}
+	if want := len(alone(t, w)); !bytes.Equal(raw, w.Bytes()) || records != want {
+		t.Errorf("%d of %d bytes, %d of %d records", len(raw), len(w.Bytes()), records, want)
+	}
+}
+
+// What was put where it belongs is not copied, and is the same.
+func TestAppendInPlace(t *testing.T) {
+	w := waltest.Random(9, waltest.Options{}, 3*wire.BlockWAL)
+	a := wire.NewAssembler(newReader(w), w.Options().Timeline, w.Options().Start)
+	var list [][]byte
+	for p := w.Bytes(); len(p) > 0; {
+		if a.NeedsBuffer() {
+			a.SetBuffer(nil)
+		}
+		room := a.Room()
+		n := copy(room[:min(len(room), 10_000)], p)
+		if got, err := a.Append(room[:n], 0); err != nil || got != n {
+			t.Fatal(got, err)
+		}
+		if p = p[n:]; a.Full() || len(p) == 0 {
+			list = append(list, a.Seal())
+		}
+	}
+	check(t, w, list, alone(t, w))
+}

@@ -53,7 +53,8 @@
 //	32  u16 flags (wal.BlockFlags) 34  u8 block id  35  u8 fork
 //
 // A sink that subscribed to raw WAL only gets the block up to the end of the
-// raw WAL. A sink that is to see its own records alone gets a block with the wal
+// raw WAL. Where all sinks have, blocks may have no records: their index and refs
+// offsets are 0, and they hold up to twice as much raw WAL. A sink that is to see its own records alone gets a block with the wal
 // length 0, in which the bytes of all records lie in the place of the cut ones
 // (see [Selector]).
 //
@@ -77,8 +78,10 @@ const (
 	refEntrySize    = 36
 	noEnd           = -1 << 31
 
-	// BlockWAL is how much raw WAL a block holds at most.
+	// BlockWAL is how much raw WAL a block with records holds at most.
 	BlockWAL = 256 << 10
+	// RawBlockWAL is how much one without holds.
+	RawBlockWAL = 2 * BlockWAL
 	// walAlign is what the raw WAL's offset is aligned by, where there are
 	// alignedWAL bytes of it or more.
 	walAlign   = 4096
@@ -119,6 +122,9 @@ func ParseBlock(b []byte, walOnly bool) (View, error) {
 	if walOnly {
 		return v, nil
 	}
+	if !v.HasRecords() {
+		return View{}, fmt.Errorf("block of WAL from %s to %s comes without records, which this side wants", v.WALStart(), v.WALEnd())
+	}
 	index := uint64(le.Uint32(b[64:])) + uint64(le.Uint32(b[68:]))*recordEntrySize
 	refs := uint64(le.Uint32(b[72:])) + uint64(le.Uint32(b[76:]))*refEntrySize
 	if index > uint64(len(b)) || refs > uint64(len(b)) {
@@ -156,6 +162,10 @@ func (v *View) ServerTime() int64 { return int64(le.Uint64(v.b[40:])) }
 func (v *View) HasWAL() bool {
 	return wal.LSN(v.walEnd-int(le.Uint32(v.b[48:]))) == v.WALEnd()-v.WALStart()
 }
+
+// HasRecords reports that the block was made with records, though it may hold
+// none, or be read for its raw WAL only.
+func (v *View) HasRecords() bool { return le.Uint32(v.b[64:]) != 0 }
 
 // WAL is the raw WAL.
 func (v *View) WAL() []byte { return v.b[le.Uint32(v.b[48:]):v.walEnd:v.walEnd] }

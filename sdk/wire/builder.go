@@ -16,6 +16,7 @@ import (
 type Assembler struct {
 	reader   *xlogreader.Reader
 	timeline wal.TimelineID
+	raw      bool // blocks are made without records
 	rec      wal.Record
 
 	buf     []byte // header, raw WAL with room up to its limit, cut records
@@ -34,17 +35,27 @@ func NewAssembler(reader *xlogreader.Reader, timeline wal.TimelineID, start wal.
 	return &Assembler{reader: reader, timeline: timeline, start: start}
 }
 
+// NewRawAssembler is NewAssembler for blocks without records, which sinks of raw
+// WAL alone can take. The WAL is checked all the same.
+func NewRawAssembler(reader *xlogreader.Reader, timeline wal.TimelineID, start wal.LSN) *Assembler {
+	return &Assembler{reader: reader, timeline: timeline, start: start, raw: true}
+}
+
 // Append takes bytes that follow what was appended before, as many as the block
 // has room for, and answers how many. An error is the WAL's (*wal.Error) or the
 // reader's end of WAL; the block then still holds, and Seal still gives, all
-// that came before it.
+// that came before it. What lies at the beginning of Room already is not copied.
 func (a *Assembler) Append(p []byte, serverTime int64) (int, error) {
-	n := copy(a.Room(), p)
-	return n, a.Take(n, serverTime)
+	room := a.Room()
+	n := min(len(p), len(room))
+	if n > 0 && &room[0] != &p[0] {
+		copy(room, p[:n])
+	}
+	return n, a.take(n, serverTime)
 }
 
 // Room is the block's memory for the bytes that follow what was appended before,
-// for who can put them there without a copy. Take then takes them in.
+// for who can put them there without a copy.
 func (a *Assembler) Room() []byte {
 	if a.buf == nil {
 		panic("wire: WAL for a block before SetBuffer")
@@ -52,8 +63,8 @@ func (a *Assembler) Room() []byte {
 	return a.buf[a.walOff+a.walLen : a.walOff+a.limit : a.walOff+a.limit]
 }
 
-// Take appends the first n bytes of Room, as Append does.
-func (a *Assembler) Take(n int, serverTime int64) error {
+// take appends the first n bytes of Room.
+func (a *Assembler) take(n int, serverTime int64) error {
 	at := a.walOff + a.walLen
 	a.walLen += n
 	a.sent = serverTime
@@ -72,7 +83,10 @@ func (a *Assembler) Take(n int, serverTime int64) error {
 		case xlogreader.EndOfWAL:
 			return ErrEndOfWAL
 		}
-		a.add(at)
+		a.records++
+		if !a.raw {
+			a.add(at)
+		}
 	}
 }
 
@@ -107,7 +121,6 @@ func (a *Assembler) add(fed int) {
 	le.PutUint32(e[40:], uint32(r.TopLevelXID))
 	le.PutUint16(e[44:], r.Origin)
 	a.index = append(a.index, e[:]...)
-	a.records++
 	for i := range r.Blocks {
 		a.refs = appendRef(a.refs, &r.Blocks[i])
 	}
@@ -133,10 +146,14 @@ func appendRef(dst []byte, b *wal.BlockRef) []byte {
 // SetBuffer gives the memory of the next block, which is handed out by Seal. It
 // is grown where it is too small.
 //
-// The block ends with a stretch of BlockWAL of the WAL, whatever came before, so
+// The block ends with a stretch of BlockWAL, or RawBlockWAL, of the WAL, whatever came before, so
 // that large blocks begin and end with pages again after a small one.
 func (a *Assembler) SetBuffer(buf []byte) {
-	a.limit = BlockWAL - int(a.start%BlockWAL)
+	size := BlockWAL
+	if a.raw {
+		size = RawBlockWAL
+	}
+	a.limit = size - int(a.start%wal.LSN(size))
 	a.walOff = headerSize + int((a.start-headerSize)%walAlign)
 	room := a.walOff + a.limit
 	a.buf = slices.Grow(buf[:0], room)[:room]
@@ -147,6 +164,9 @@ func (a *Assembler) NeedsBuffer() bool { return a.buf == nil }
 
 // Empty reports that nothing was appended since the last Seal.
 func (a *Assembler) Empty() bool { return a.walLen == 0 }
+
+// Records is how many records and fragments were found since the last Seal.
+func (a *Assembler) Records() int { return a.records }
 
 // Full reports that the block has no room left.
 func (a *Assembler) Full() bool { return a.buf != nil && a.walLen == a.limit }
@@ -173,6 +193,9 @@ func (a *Assembler) Seal() []byte {
 	le.PutUint64(h[40:], uint64(a.sent))
 	le.PutUint32(h[48:], uint32(a.walOff))
 	le.PutUint32(h[52:], uint32(a.walLen))
+	if a.raw {
+		return a.next(b)
+	}
 	le.PutUint32(h[56:], uint32(cutOff))
 	le.PutUint32(h[60:], uint32(len(b)-cutOff))
 	le.PutUint32(h[64:], uint32(len(b)))
@@ -181,7 +204,11 @@ func (a *Assembler) Seal() []byte {
 	le.PutUint32(h[76:], uint32(len(a.refs)/refEntrySize))
 	b = append(b, a.index...)
 	b = append(b, a.refs...)
+	return a.next(b)
+}
 
+// next begins the block that follows b, and answers b.
+func (a *Assembler) next(b []byte) []byte {
 	a.start = a.End()
 	a.buf, a.walLen, a.records = nil, 0, 0
 	a.index, a.refs = a.index[:0], a.refs[:0]

@@ -22,6 +22,9 @@ import (
 // [Conn.SendStatus] may be called from others too.
 type Conn struct {
 	pg      *pgconn.PgConn
+	in      *reader // what pg reads from
+	wal     Message // of which c.in has WAL left: where that begins
+	spare   []byte  // for WAL, where the caller of Receive gives no memory; nil until it is needed
 	info    *ConnInfo
 	cfg     Config
 	server  string
@@ -56,11 +59,12 @@ const (
 	closed                  // nothing
 )
 
-func newConn(pg *pgconn.PgConn, info *ConnInfo, cfg Config) (*Conn, error) {
-	c := &Conn{pg: pg, info: info, cfg: cfg}
+func newConn(pg *pgconn.PgConn, in *reader, info *ConnInfo, cfg Config) (*Conn, error) {
+	c := &Conn{pg: pg, in: in, info: info, cfg: cfg}
 	c.server = pg.Conn().RemoteAddr().String()
 	socket := pg.Conn()
-	if t, ok := socket.(*tls.Conn); ok {
+	t, secure := socket.(*tls.Conn)
+	if secure {
 		socket = t.NetConn()
 	}
 	if s, ok := socket.(syscall.Conn); ok {
@@ -68,7 +72,9 @@ func newConn(pg *pgconn.PgConn, info *ConnInfo, cfg Config) (*Conn, error) {
 		if err != nil {
 			return nil, networkError(opConnect, c.server, err)
 		}
-		c.raw = raw
+		if c.raw = raw; !secure {
+			in.raw = raw
+		}
 	}
 	return c, nil
 }

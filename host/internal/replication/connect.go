@@ -54,11 +54,14 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	if cfg.ReceiverTimeout <= 0 {
 		cfg.ReceiverTimeout = DefaultReceiverTimeout
 	}
-	pg, err := pgconn.ConnectConfig(ctx, info.replicationConfig(cfg.ApplicationName))
+	var made frontends
+	config := info.replicationConfig(cfg.ApplicationName)
+	config.BuildFrontend = made.build
+	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, connectError(ctx, info, err)
 	}
-	return newConn(pg, info, cfg)
+	return newConn(pg, made.of(pg), info, cfg)
 }
 
 // opConnect is the Op of an error in connecting.

@@ -53,19 +53,14 @@ func TestParseCopyData(t *testing.T) {
 			t.Errorf("%q: %+v", bad, m)
 		}
 	}
-	m, err := parseCopyData([]byte("w" + strings.Repeat("\x00", 7) + "\x05" + strings.Repeat("\x00", 16) + "abc"))
-	if err != nil || m.Kind != XLogData || m.WALStart != 5 || string(m.Data) != "abc" {
-		t.Errorf("got %+v, %v", m, err)
-	}
 }
 
 func FuzzParseCopyData(f *testing.F) {
 	f.Add([]byte("k" + strings.Repeat("\x01", 17)))
 	f.Add([]byte("w" + strings.Repeat("\x01", 30)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := parseCopyData(b)
-		if err == nil && m.Kind == XLogData && len(m.Data) != len(b)-25 {
-			t.Errorf("%d bytes of WAL from %d", len(m.Data), len(b))
+		if m, err := parseCopyData(b); err == nil && m.Kind != Keepalive {
+			t.Errorf("%q: %+v", b, m)
 		}
 	})
 }

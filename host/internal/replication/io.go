@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"golang.org/x/sys/unix"
+
+	"github.com/walplex/walplex/sdk/wal"
 )
 
 // longAgo is a deadline that ends every wait at once.
@@ -23,24 +25,63 @@ var errDeadline = errors.New("deadline")
 //
 // pgconn's own ReceiveMessage is not used while streaming: it holds a lock that
 // a status would need, and starts a goroutine for each message.
-func (c *Conn) read(ctx context.Context, deadline time.Time) (pgproto3.BackendMessage, error) {
+func (c *Conn) read(ctx context.Context, deadline time.Time) (msg pgproto3.BackendMessage, err error) {
+	err = c.reading(ctx, deadline, func() (err error) {
+		msg, err = c.pg.Frontend().Receive()
+		return err
+	})
+	return msg, err
+}
+
+// reading calls f, which reads from the connection, as read says.
+func (c *Conn) reading(ctx context.Context, deadline time.Time, f func() error) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	conn := c.pg.Conn()
 	if err := conn.SetReadDeadline(deadline); err != nil {
-		return nil, err
+		return err
 	}
 	release := interruptible(ctx, conn.SetReadDeadline)
-	msg, err := c.pg.Frontend().Receive()
+	err := f()
 	release()
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
-		return nil, errDeadline
+		return errDeadline
 	}
-	return msg, err
+	return err
+}
+
+// readStream waits for what comes next in the stream, as read does: WAL, which it
+// puts into p as far as it has come and p has room, or a message without WAL.
+func (c *Conn) readStream(ctx context.Context, deadline time.Time, p []byte) (m Message, msg pgproto3.BackendMessage, err error) {
+	err = c.reading(ctx, deadline, func() (err error) {
+		if c.in.wal == 0 {
+			var ok bool
+			if m, ok, err = c.in.nextIsWAL(); err != nil {
+				return err
+			} else if !ok {
+				msg, err = c.pg.Frontend().Receive()
+				return err
+			}
+			c.wal = m
+		}
+		if c.in.wal == 0 { // a message of no WAL at all
+			m = c.wal
+			return nil
+		}
+		n, err := c.in.readWAL(p)
+		if err != nil {
+			return err
+		}
+		m = c.wal
+		m.Data = p[:n]
+		c.wal.WALStart += wal.LSN(n)
+		return nil
+	})
+	return m, msg, err
 }
 
 // write sends bytes within ReceiverTimeout or until ctx ends. Needs wmu while
@@ -95,7 +136,7 @@ func interruptible(ctx context.Context, setDeadline func(time.Time) error) (rele
 // true while a message waits, which the next Receive returns at once. It never
 // stays false at rest.
 func (c *Conn) Drained() bool {
-	if c.received < c.serverEnd || c.pg.Frontend().ReadBufferLen() > 0 {
+	if c.received < c.serverEnd || c.in.wal > 0 || c.in.end > c.in.at {
 		return false
 	}
 	if c.raw == nil {

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -149,6 +150,7 @@ func (c *Conn) awaitCopyBoth(ctx context.Context) (*TimelineSwitch, error) {
 // begin makes the connection a stream.
 func (c *Conn) begin() {
 	c.state, c.waiting, c.pinged, c.begun = streaming, time.Time{}, false, false
+	c.in.past = false
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	c.copying, c.last = true, Status{}
@@ -240,6 +242,20 @@ func (c *Conn) lost(err error) *Error {
 //
 // It also watches over the server's silence: see the package comment.
 func (c *Conn) Receive(ctx context.Context) (Message, error) {
+	if c.spare == nil {
+		c.spare = make([]byte, maxWAL)
+	}
+	return c.ReceiveInto(ctx, c.spare)
+}
+
+// maxWAL is how much WAL a message brings at most, in bytes
+// (replication/walsender.c: MAX_SEND_SIZE).
+const maxWAL = 128 << 10
+
+// ReceiveInto is Receive, with memory for the WAL: Data begins where p does. It
+// brings as much of the WAL that the server sends as has come and p, which must not
+// be empty, has room for.
+func (c *Conn) ReceiveInto(ctx context.Context, p []byte) (Message, error) {
 	if c.state != streaming {
 		return Message{}, &Error{Op: "receive", Server: c.server, Message: "the connection is not streaming", Permanent: true}
 	}
@@ -251,10 +267,14 @@ func (c *Conn) Receive(ctx context.Context) (Message, error) {
 		if !c.pinged {
 			limit /= 2
 		}
-		msg, err := c.read(ctx, c.waiting.Add(limit))
+		m, msg, err := c.readStream(ctx, c.waiting.Add(limit), p)
 		switch {
 		case err == nil:
-			if m, ok, err := c.message(ctx, msg); ok || err != nil {
+			ok := msg == nil
+			if !ok {
+				m, ok, err = c.message(ctx, msg)
+			}
+			if ok || err != nil {
 				c.waiting, c.begun = time.Time{}, true
 				c.received, c.serverEnd = 0, 0
 				if m.Kind == XLogData {
@@ -325,15 +345,20 @@ func (c *Conn) streamError(ctx context.Context, msg pgproto3.BackendMessage) err
 	}
 }
 
-// parseCopyData reads what is inside a CopyData of the server's.
+// parseWALHeader reads the fields of an XLogData before its WAL, 24 bytes.
+func parseWALHeader(b []byte) Message {
+	return Message{Kind: XLogData, WALStart: wal.LSN(binary.BigEndian.Uint64(b)), ServerWALEnd: wal.LSN(binary.BigEndian.Uint64(b[8:])),
+		ServerTime: time.UnixMicro(int64(binary.BigEndian.Uint64(b[16:])) + postgresEpoch)}
+}
+
+// parseCopyData reads what is inside a CopyData of the server's that has no WAL.
 func parseCopyData(b []byte) (Message, error) {
 	if len(b) == 0 {
 		return Message{}, errors.New("a message of the stream is empty")
 	}
 	switch b[0] {
-	case pglogrepl.XLogDataByteID:
-		d, err := pglogrepl.ParseXLogData(b[1:])
-		return Message{Kind: XLogData, WALStart: wal.LSN(d.WALStart), ServerWALEnd: wal.LSN(d.ServerWALEnd), ServerTime: d.ServerTime, Data: d.WALData}, err
+	case pglogrepl.XLogDataByteID: // a whole one goes another way
+		return Message{}, fmt.Errorf("a message with WAL has only %d bytes", len(b))
 	case pglogrepl.PrimaryKeepaliveMessageByteID:
 		k, err := pglogrepl.ParsePrimaryKeepaliveMessage(b[1:])
 		return Message{Kind: Keepalive, ServerWALEnd: wal.LSN(k.ServerWALEnd), ServerTime: k.ServerTime, ReplyRequested: k.ReplyRequested}, err

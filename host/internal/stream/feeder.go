@@ -250,7 +250,7 @@ func (f *feeder) run(ctx context.Context, s *Stream, sys replication.System, at,
 			if p = p[n:]; !asm.Full() && (len(p) > 0 || asm.End() < wal.LSN(f.upTo.Load())) {
 				continue
 			}
-			b, err := sealBlock(asm, s.pool, mem)
+			b, err := sealBlock(asm, false, s.pool, mem)
 			mem = memory{}
 			if err != nil {
 				return err
@@ -439,7 +439,7 @@ func (f *serverFeed) close(ctx context.Context) {
 }
 
 // sealBlock completes the assembler's block, which was built in mem.
-func sealBlock(asm *wire.Assembler, p *pool, mem memory) (*buffer, error) {
+func sealBlock(asm *wire.Assembler, raw bool, p *pool, mem memory) (*buffer, error) {
 	m := p.built(mem, asm.Seal())
 	if len(m.bytes) <= smallBlock {
 		small := append(make([]byte, 0, len(m.bytes)), m.bytes...)
@@ -448,7 +448,7 @@ func sealBlock(asm *wire.Assembler, p *pool, mem memory) (*buffer, error) {
 	}
 	b := &buffer{data: m.bytes, slot: m.slot, pool: p}
 	b.hold()
-	view, err := wire.ParseBlock(b.data, false)
+	view, err := wire.ParseBlock(b.data, raw)
 	if err != nil {
 		b.release()
 		return nil, err

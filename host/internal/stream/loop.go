@@ -53,12 +53,13 @@ func (s *Stream) streamFrom(ctx context.Context, drain <-chan struct{}, conn ori
 	s.setState(CatchingUp, nil)
 	s.reported = replication.Status{}
 
-	l := &loop{s: s, conn: conn, sys: sys, arrivals: make(chan arrival, 1)}
+	l := &loop{s: s, conn: conn, sys: sys, arrivals: make(chan arrival, burst)}
+	raw := s.onlyRaw()
 	rctx, stop := context.WithCancel(ctx)
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		newSource(conn, sys, start, s.pool, l.arrivals).run(rctx)
+		newSource(conn, sys, start, raw, s.pool, l.arrivals).run(rctx)
 	}()
 	// Synchronous commits may be waiting for what was flushed before a reconnect.
 	err := l.report(ctx, true)
@@ -89,13 +90,28 @@ func (l *loop) letGo() {
 			delete(l.s.held, id)
 		}
 	}
-	select {
-	case a := <-l.arrivals:
-		if a.block != nil {
-			a.block.release()
+	for {
+		select {
+		case a := <-l.arrivals:
+			if a.block != nil {
+				a.block.release()
+			}
+		default:
+			return
 		}
-	default:
 	}
+}
+
+// onlyRaw reports that no sink takes records, so that blocks need none. Where one
+// joins that does, it is given none of them: the session ends, and the next one
+// makes others.
+func (s *Stream) onlyRaw() bool {
+	for i := range s.sinks {
+		if l := s.sinks[i].life; l == nil || !l.wal {
+			return false
+		}
+	}
+	return true
 }
 
 // run is the loop. nil means that the stream has reached its end, or was asked
@@ -126,7 +142,7 @@ func (l *loop) run(ctx context.Context, drain <-chan struct{}) error {
 		var err error
 		select {
 		case a := <-arrivals:
-			err = l.arrived(ctx, a)
+			err = l.arrivedTogether(ctx, a)
 		case h := <-s.happened:
 			err = s.heard(ctx, h)
 		case c := <-s.changes:
@@ -195,6 +211,21 @@ func (l *loop) ended() (bool, error) {
 	return false, nil
 }
 
+// arrivedTogether takes in what the source hands over, and what it has handed over
+// behind it, so that all of it goes on together.
+func (l *loop) arrivedTogether(ctx context.Context, a arrival) error {
+	err := l.arrived(ctx, a)
+	for err == nil && l.switched == nil && l.s.chain.CanReceive() {
+		select {
+		case a = <-l.arrivals:
+			err = l.arrived(ctx, a)
+		default:
+			return nil
+		}
+	}
+	return err
+}
+
 // arrived takes in what the source hands over.
 func (l *loop) arrived(ctx context.Context, a arrival) error {
 	s := l.s
@@ -251,6 +282,9 @@ func (s *Stream) act(ctx context.Context) error {
 					return err
 				}
 				continue
+			}
+			if life != nil && !life.wal && !b.view.HasRecords() {
+				return errRewind // see onlyRaw
 			}
 			if life != nil {
 				life.deliver(b, a)

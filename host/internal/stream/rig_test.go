@@ -340,7 +340,7 @@ func (r *rig) sourceOf(w *waltest.Writer, idle func(piece int) bool) <-chan arri
 	sys := replication.System{SystemID: o.SystemID, Timeline: o.Timeline, SegmentSize: o.SegmentSize}
 	go func() {
 		defer close(out)
-		newSource(conn, sys, o.Start, r.s.pool, out).run(r.t.Context())
+		newSource(conn, sys, o.Start, false, r.s.pool, out).run(r.t.Context())
 	}()
 	return out
 }

@@ -28,10 +28,16 @@ type receiver interface {
 	Drained() bool
 }
 
+// intoReceiver is a receiver that can put WAL where it is to be.
+type intoReceiver interface {
+	ReceiveInto(ctx context.Context, p []byte) (replication.Message, error)
+}
+
 // source reads a connection that is streaming, decodes the WAL, and lays it out.
 type source struct {
 	conn receiver
 	asm  *wire.Assembler
+	raw  bool
 	pool *pool
 	mem  memory // in which the assembler builds
 	out  chan<- arrival
@@ -45,18 +51,22 @@ type source struct {
 const burst = 8
 
 // newSource begins at start, a segment's start, on a connection that streams
-// from there.
-func newSource(conn receiver, sys replication.System, start wal.LSN, p *pool, out chan<- arrival) *source {
+// from there. raw: no sink takes records, see onlyRaw.
+func newSource(conn receiver, sys replication.System, start wal.LSN, raw bool, p *pool, out chan<- arrival) *source {
 	reader := xlogreader.New(start, xlogreader.Options{
 		SystemID: sys.SystemID, SegmentSize: sys.SegmentSize, Timeline: sys.Timeline, MaxWhole: wire.MaxWhole})
-	return &source{conn: conn, asm: wire.NewAssembler(reader, sys.Timeline, start), pool: p, out: out, next: start}
+	asm := wire.NewAssembler
+	if raw {
+		asm = wire.NewRawAssembler
+	}
+	return &source{conn: conn, asm: asm(reader, sys.Timeline, start), raw: raw, pool: p, out: out, next: start}
 }
 
 // run reads until ctx ends or the stream does, which its last arrival tells.
 func (s *source) run(ctx context.Context) {
 	defer s.letGo()
 	for {
-		m, err := s.conn.Receive(ctx)
+		m, err := s.receive(ctx)
 		if err != nil {
 			s.last(ctx, arrival{err: err})
 			return
@@ -84,6 +94,25 @@ func (s *source) run(ctx context.Context) {
 	}
 }
 
+// receive receives WAL into the block that is being built, where the connection
+// can.
+func (s *source) receive(ctx context.Context) (replication.Message, error) {
+	into, ok := s.conn.(intoReceiver)
+	if !ok {
+		return s.conn.Receive(ctx)
+	}
+	s.begin()
+	return into.ReceiveInto(ctx, s.asm.Room())
+}
+
+// begin gives the assembler memory for a block, unless it has some.
+func (s *source) begin() {
+	if s.asm.NeedsBuffer() {
+		s.mem = s.pool.get()
+		s.asm.SetBuffer(s.mem.bytes)
+	}
+}
+
 // take cuts what arrived into blocks. A block leaves when it is full or when the
 // socket holds nothing more: no timer stands in the way of a commit.
 func (s *source) take(ctx context.Context, m replication.Message) bool {
@@ -94,10 +123,7 @@ func (s *source) take(ctx context.Context, m replication.Message) bool {
 	s.next += wal.LSN(len(m.Data))
 	micros := m.ServerTime.UnixMicro() - postgresEpochMicros
 	for p := m.Data; len(p) > 0; {
-		if s.asm.NeedsBuffer() {
-			s.mem = s.pool.get()
-			s.asm.SetBuffer(s.mem.bytes)
-		}
+		s.begin()
 		n, err := s.asm.Append(p, micros)
 		p = p[n:]
 		if err != nil {
@@ -132,12 +158,13 @@ func (s *source) seal(serverEnd wal.LSN, drained bool) error {
 	if s.asm.Empty() {
 		return nil
 	}
-	b, err := sealBlock(s.asm, s.pool, s.mem)
+	records := s.asm.Records()
+	b, err := sealBlock(s.asm, s.raw, s.pool, s.mem)
 	s.mem = memory{}
 	if err != nil {
 		return err
 	}
-	s.full = append(s.full, arrival{block: b, records: b.view.Len(), drained: drained, serverEnd: serverEnd})
+	s.full = append(s.full, arrival{block: b, records: records, drained: drained, serverEnd: serverEnd})
 	return nil
 }
 

@@ -58,7 +58,7 @@ func arrivals(t *testing.T, w *waltest.Writer, steps ...step) []arrival {
 	o := w.Options()
 	out := make(chan arrival, 100)
 	sys := replication.System{SystemID: o.SystemID, Timeline: o.Timeline, SegmentSize: o.SegmentSize}
-	newSource(&played{steps: steps}, sys, o.Start, &pool{}, out).run(t.Context())
+	newSource(&played{steps: steps}, sys, o.Start, false, &pool{}, out).run(t.Context())
 	close(out)
 	var all []arrival
 	for a := range out {
@@ -112,7 +112,7 @@ func TestSourceBursts(t *testing.T) {
 	start, end := w.Options().Start, w.End()
 	o := w.Options()
 	out := make(chan arrival, 100)
-	src := newSource(nil, replication.System{SystemID: o.SystemID, Timeline: o.Timeline, SegmentSize: o.SegmentSize}, o.Start, &pool{}, out)
+	src := newSource(nil, replication.System{SystemID: o.SystemID, Timeline: o.Timeline, SegmentSize: o.SegmentSize}, o.Start, false, &pool{}, out)
 	whole := start + (burst+2)*wire.BlockWAL
 	src.conn = &played{}
 	for at := start; at < whole; at += wire.BlockWAL {

@@ -307,7 +307,7 @@ func TestSourceBuildsInTheRing(t *testing.T) {
 	for _, drained := range []bool{false, true} {
 		conn := &played{steps: []step{data(w, o.Start, o.Start+100_000, drained)}}
 		sys := replication.System{SystemID: o.SystemID, Timeline: o.Timeline, SegmentSize: o.SegmentSize}
-		newSource(conn, sys, o.Start, r.s.pool, make(chan arrival)).run(ctx)
+		newSource(conn, sys, o.Start, false, r.s.pool, make(chan arrival)).run(ctx)
 		r.wantUsed(0)
 	}
 }
