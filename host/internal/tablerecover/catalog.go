@@ -267,7 +267,8 @@ func (c *catalog) toasts(ctx context.Context, rels []relation) (map[wal.OID]*toa
 		}
 	}
 	err := c.scan(ctx, oidIndex, func(r *row) error {
-		if t := of[r.oid("indrelid")]; t != nil {
+		// One that is being built again has a second index, not valid yet.
+		if t := of[r.oid("indrelid")]; t != nil && r.bool("indisvalid") {
 			index[r.oid("indexrelid")] = t
 		}
 		return nil

@@ -100,6 +100,9 @@ func (j *job) prepare(ctx context.Context) (err error) {
 	switch j.root.kind {
 	case 'r', 'm':
 		j.heaps = []relation{j.root}
+		if err := j.noteChildren(ctx); err != nil {
+			return err
+		}
 	case 'p':
 		if j.heaps, err = j.partitions(ctx); err != nil {
 			return err
@@ -155,6 +158,21 @@ func (j *job) findTable(ctx context.Context) (relation, error) {
 	}
 	slices.Sort(schemas)
 	return relation{}, fmt.Errorf("there were tables %s in several schemas: %s; name one as SCHEMA.%s", j.o.Table, strings.Join(schemas, ", "), j.o.Table)
+}
+
+// noteChildren says that tables which inherit from the root are not included.
+func (j *job) noteChildren(ctx context.Context) error {
+	children := 0
+	err := j.c.scan(ctx, oidInherits, func(r *row) error {
+		if r.oid("inhparent") == j.root.oid {
+			children++
+		}
+		return nil
+	})
+	if children > 0 {
+		j.note("the rows of %d tables that inherit from it are not included, as with COPY", children)
+	}
+	return err
 }
 
 // maxPartitionLevels bounds how deep partitions are partitioned.

@@ -83,6 +83,9 @@ var rowsSQL = []string{
 	`CREATE SCHEMA other`,
 	`CREATE TABLE other."Parts 3x" PARTITION OF parts_3 DEFAULT`,
 	`INSERT INTO parts SELECT g, CASE WHEN g % 2 = 0 THEN 'x' ELSE repeat('toast', g * 20) END, g / 7.0 FROM generate_series(0, 299) g`,
+	// An index of a TOAST table that was built again.
+	`CREATE TABLE reindexed (t text)`, `ALTER TABLE reindexed ALTER t SET STORAGE external`, `INSERT INTO reindexed SELECT repeat(g::text, 3000) FROM generate_series(1, 20) g`,
+	`REINDEX TABLE CONCURRENTLY reindexed`,
 	`CREATE TABLE parent (a int)`,
 	`CREATE TABLE child (b int) INHERITS (parent)`,
 	`INSERT INTO parent VALUES (1)`,
@@ -95,7 +98,7 @@ var rowsSQL = []string{
 	`CREATE TABLE twice (a int)`, `CREATE SCHEMA third`, `CREATE TABLE other.twin (a int)`, `CREATE TABLE third.twin (a int)`,
 }
 
-var rowTables = []string{"toasted", "columns", "wide", "ended", "frozen", "emptied", "nothing", "nocolumns", "rewritten", "generated", "parent", "child"}
+var rowTables = []string{"toasted", "columns", "wide", "ended", "frozen", "emptied", "nothing", "nocolumns", "rewritten", "generated", "parent", "child", "reindexed"}
 
 // TestRows: rows are those that the server sees, however they are stored.
 func TestRows(t *testing.T) { testRows(t, postgres.Install{}) }
@@ -137,6 +140,9 @@ func testRows(t *testing.T, in postgres.Install) {
 	}
 	if _, sum, err = f.recover(Options{Table: "generated"}); err != nil || !strings.Contains(strings.Join(sum.Notes, ";"), "column g is generated") {
 		t.Errorf("nothing is said of the generated column: %+v, %v", sum, err)
+	}
+	if _, sum, err = f.recover(Options{Table: "parent"}); err != nil || !strings.Contains(strings.Join(sum.Notes, ";"), "1 tables that inherit") {
+		t.Errorf("nothing is said of the child: %+v, %v", sum, err)
 	}
 	if got, _, err = f.recover(Options{Table: "paths", Columns: []string{"a"}}); err != nil || got != "1\n" {
 		t.Errorf("without the column: %q, %v", got, err)

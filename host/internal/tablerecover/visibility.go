@@ -54,12 +54,15 @@ const (
 
 	// Members of a higher status are updates and deletes (MultiXactStatusForUpdate).
 	multiForUpdate = 3
-	// maxMembers bounds the search for the end of the last multixact.
-	maxMembers = 1 << 20
+	// maxMembers is the most transactions that one multixact is believed to have.
+	maxMembers = 1 << 17
 )
 
-// cachedSLRU bounds how many pages of transactions' states are kept.
-const cachedSLRU = 1024
+// How many pages of transactions' states, and how many multixacts, are kept.
+const (
+	cachedSLRU   = 1024
+	cachedMultis = 1 << 16
+)
 
 type slruKey struct {
 	kind SLRU
@@ -71,6 +74,7 @@ type slruKey struct {
 type snapshot struct {
 	src   Source
 	pages map[slruKey][]byte
+	multi map[uint32]uint32 // their updaters: many rows have the same
 }
 
 func (s *snapshot) page(ctx context.Context, kind SLRU, page uint32) ([]byte, error) {
@@ -166,6 +170,21 @@ func (s *snapshot) offset(ctx context.Context, multi uint32) (uint32, error) {
 
 // updater is the member of a multixact that updates or deletes, 0 if none does.
 func (s *snapshot) updater(ctx context.Context, multi uint32) (uint32, error) {
+	if xid, ok := s.multi[multi]; ok {
+		return xid, nil
+	}
+	xid, err := s.findUpdater(ctx, multi)
+	if err != nil {
+		return 0, err
+	}
+	if len(s.multi) >= cachedMultis || s.multi == nil {
+		s.multi = map[uint32]uint32{}
+	}
+	s.multi[multi] = xid
+	return xid, nil
+}
+
+func (s *snapshot) findUpdater(ctx context.Context, multi uint32) (uint32, error) {
 	at, err := s.offset(ctx, multi)
 	if err != nil {
 		return 0, err
@@ -186,7 +205,10 @@ func (s *snapshot) updater(ctx context.Context, multi uint32) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	for n := range uint32(maxMembers) {
+	if end != 0 && end-at > maxMembers {
+		return 0, fmt.Errorf("multixact %d seems to have %d members", multi, end-at)
+	}
+	for n := range uint32(maxMembers + 1) {
 		member := at + n
 		if member == 0 {
 			continue // offset 0 is no member's
