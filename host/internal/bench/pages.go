@@ -46,7 +46,7 @@ func pagesTable(ctx context.Context, b *bench) (_ *report, err error) {
 	r := &report{
 		title: "Pages: what goes into the page cache, and what comes out",
 		method: c.describe() + fmt.Sprintf(". Throughput is that of `walplex run` with `page_cache` alone, against `segment_file` alone, in pairs; the space is that of the sink's directory after it. "+
-			"Reads beside ingest are of `pagestore`, in a process that takes the same WAL as fast as it can and reads, one at a time, pages that were changed not long ago; those made by at most %d records count, and one run of all WAL is made. "+
+			"Reads beside ingest are of `pagestore`, in a process that takes the same WAL as fast as it can and reads, one at a time, pages that had an image or were begun anew not long ago; those made by at most %d records count, pages are not kept in memory, so that each is made by redo, and one run of all WAL is made. "+
 			"Batches are `GetPages` of %d neighbouring pages as of the WAL's end, over the Unix socket of a running host, again and again for %s; the sink has them in memory.", readRecords, batchPages, batchTime),
 		columns: []string{"", "measured", "goal", "met"},
 	}

@@ -4,8 +4,10 @@
 //	pagereads [--records N] [--system ID] [--cpuprofile FILE] DIRECTORY WALDIR START END
 //
 // The store is made in DIRECTORY, of the records from START to END of the segments
-// in WALDIR, as fast as it takes them. The pages that are read are some that were
-// changed last; those that more than N records make do not count.
+// in WALDIR, as fast as it takes them. The pages that are read are some that
+// were begun anew, or had an image, last; those that more than N records make do not
+// count. None is kept in
+// memory, so that each read is one by redo.
 package main
 
 import (
@@ -34,7 +36,6 @@ import (
 const (
 	piece      = 256 << 10 // of WAL between two looks at whether to commit, bytes
 	candidates = 8192      // pages from which those that are read are taken
-	every      = 17        // one of so many changed pages becomes one
 	maxSamples = 4 << 20
 )
 
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string, limit int, system uint64) (err erro
 	if err != nil {
 		return err
 	}
-	store, err := pagestore.Open(ctx, args[0], pagestore.Options{})
+	store, err := pagestore.Open(ctx, args[0], pagestore.Options{CacheBytes: -1}) // so that every read is one by redo
 	if err != nil {
 		return err
 	}
@@ -123,20 +124,20 @@ func run(ctx context.Context, args []string, limit int, system uint64) (err erro
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
 
-// recent are pages that were changed not long ago.
+// recent are pages that were begun anew, or had an image, not long ago: few records
+// make them.
 type recent struct {
 	mu   sync.Mutex
 	list []pagestore.PageID
-	seen int
 }
 
-// add offers the pages of a record.
+// add offers those pages of a record.
 func (r *recent) add(rec *wal.Record) {
 	for i := range rec.Blocks {
-		if r.seen++; r.seen%every != 0 {
+		b := &rec.Blocks[i]
+		if !b.WillInit() && !b.ApplyImage() {
 			continue
 		}
-		b := &rec.Blocks[i]
 		id := pagestore.PageID{Rel: b.Rel, Fork: b.Fork, Block: b.Block}
 		r.mu.Lock()
 		if len(r.list) < candidates {
