@@ -22,6 +22,12 @@ const (
 	indexCache = 64 << 20
 	// indexOpenFiles is a number of files.
 	indexOpenFiles = 256
+	// indexL0 is how many tables that overlap wait until they are merged with the
+	// levels below, and indexL0Stop how many there are before a commit waits. Every
+	// table spans most pages; merging them twice as many at a time as pebble does by
+	// itself has half as much written again.
+	indexL0     = 8
+	indexL0Stop = 24
 	// indexCompactions is how many run at once.
 	indexCompactions = 2
 	// keptBatch is the memory that a batch keeps from one commit to the next.
@@ -91,6 +97,8 @@ func openIndex(ctx context.Context, fs vfs.FS, dir string, log *slog.Logger) (*i
 		MaxOpenFiles:                indexOpenFiles,
 		MemTableSize:                indexMemTable,
 		MemTableStopWritesThreshold: indexMemTables,
+		L0CompactionThreshold:       indexL0,
+		L0StopWritesThreshold:       indexL0Stop,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, indexCompactions },
 		FormatMajorVersion:          indexFormat,
 		BlockPropertyCollectors:     []func() pebble.BlockPropertyCollector{collectLSNs},
