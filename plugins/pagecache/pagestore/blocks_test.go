@@ -266,7 +266,7 @@ func checkLists(t *testing.T, s *Store, want files, lsn wal.LSN) {
 // TestSizesModel compares sizes at every record of random WAL with the model,
 // over commits, restarts and switches of timelines.
 func TestSizesModel(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(15) {
 		version := wal.PG14 + wal.Version(seed%5)
 		t.Run(fmt.Sprintf("seed=%d,version=%d", seed, version), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 0x73697a65))
@@ -285,7 +285,7 @@ func TestSizesModel(t *testing.T) {
 				checkFilesAt(t, s, model, w.Options().Start)
 				for _, rec := range records(t, w) {
 					model.apply(&rec)
-					if rng.IntN(4) == 0 {
+					if rng.IntN(6) == 0 {
 						checkFilesAt(t, s, model, rec.EndLSN)
 					}
 				}

@@ -3,8 +3,11 @@ package pagestore
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -90,4 +93,81 @@ func TestCopiesOfCopies(t *testing.T) {
 			t.Errorf("copy %d has %v, %v", c.copies, got, err)
 		}
 	}
+}
+
+// TestSizesBeside has readers at any LSN while the store goes on, back and forth:
+// each finds what is so in every one of the histories, or that the LSN is not
+// reached.
+func TestSizesBeside(t *testing.T) {
+	w := waltest.New(waltest.Options{})
+	var ends []wal.LSN
+	for i := range 400 {
+		w.Append(blocksRecord(PageID{Rel: testPage.Rel, Block: wal.BlockNumber(i)}))
+		_, end := w.Append((&xactEnd{header: wal.XID(700 + i), time: int64(i)}).record(wal.PG15))
+		ends = append(ends, end)
+	}
+	s := openTest(t, vfs.NewMem(), "/d")
+	defer closeTest(t, s)
+	fillFrom(t, s, w, nil)
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for r := range 3 {
+		readers.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(r), 0))
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := readBeside(t.Context(), s, ends, rng.IntN(len(ends))); err != nil && !errors.Is(err, ErrNotReached) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for tli := wal.TimelineID(2); tli < 12; tli++ {
+		if err := s.Rewind(t.Context(), tli, ends[int(tli)*7]); err != nil {
+			t.Error(err)
+			break
+		}
+		fillFrom(t, s, w, rand.New(rand.NewPCG(uint64(tli), 0)))
+	}
+	close(done)
+	readers.Wait()
+}
+
+// readBeside asks for all that is known as of the end of transaction i.
+func readBeside(ctx context.Context, s *Store, ends []wal.LSN, i int) error {
+	want := wal.BlockNumber(i + 1)
+	n, at, err := s.RelSize(ctx, testPage.Rel, wal.MainFork, ends[i])
+	if err == nil && (n != want || at != ends[i]) {
+		err = fmt.Errorf("as of %s %d blocks, want %d", at, n, want)
+	}
+	if err == nil {
+		_, err = s.EachFork(ctx, ends[i], nil, func(f RelFork) error {
+			if f != (RelFork{Rel: testPage.Rel, Blocks: want}) {
+				return fmt.Errorf("as of %s there is %v, want %d blocks", ends[i], f, want)
+			}
+			return nil
+		})
+	}
+	if err == nil {
+		e, found := s.LocateXID(ctx, uint32(700+i), ends[i])
+		if err = found; err == nil && e.EndLSN != ends[i] {
+			err = fmt.Errorf("transaction %d ends at %s, want %s", 700+i, e.EndLSN, ends[i])
+		}
+	}
+	records := 0
+	if err == nil {
+		_, err = s.EachRecord(ctx, PageID{Rel: testPage.Rel, Block: want - 1}, 0, ends[i], func(*wal.Record, RecordFlags, uint8) error {
+			records++
+			return nil
+		})
+	}
+	if err == nil && records != 1 {
+		err = fmt.Errorf("%d records have touched block %d as of %s", records, want-1, ends[i])
+	}
+	return err
 }

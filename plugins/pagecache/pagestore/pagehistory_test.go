@@ -123,6 +123,13 @@ func TestEachRecord(t *testing.T) {
 		}
 	}
 
+	// The drop that came in fragments counts for sizes too.
+	for i, want := range map[int]bool{8: true, 9: false} {
+		if _, _, err := s.RelSize(t.Context(), rel, wal.MainFork, end(i)); (err == nil) != want {
+			t.Errorf("after record %d the relation is there: %v", i, err)
+		}
+	}
+
 	stop := errors.New("enough")
 	if _, err := s.EachRecord(t.Context(), testPage, 0, 0, func(*wal.Record, RecordFlags, uint8) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("its error was not answered: %v", err)
