@@ -9,7 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync/atomic"
+	"time"
 )
 
 // TCPPrefix begins the address of a sink that is reached by TCP, as in
@@ -61,8 +61,57 @@ func DialTLS(address string, o TLSOptions) (*Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &watched{Conn: conn, client: c}, nil
+		g, err := greeted(ctx, conn)
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return g, nil
 	})
+}
+
+// Limits of a greeting.
+const (
+	greetingTime = 20 * time.Second // unless the context ends before
+	greetingSize = 4096             // bytes that are read at once
+)
+
+// greeting is a connection whose first bytes were read already.
+type greeting struct {
+	net.Conn
+	first []byte
+}
+
+func (g *greeting) Read(p []byte) (int, error) {
+	if len(g.first) > 0 {
+		n := copy(p, g.first)
+		g.first = g.first[n:]
+		return n, nil
+	}
+	return g.Conn.Read(p)
+}
+
+// greeted waits for the sink's first bytes, its settings of HTTP/2. With TLS 1.3
+// a client takes the handshake for done before the sink has looked at the client's
+// certificate; whoever writes first may then find the connection closed, and never
+// read why.
+func greeted(ctx context.Context, conn net.Conn) (*greeting, error) {
+	until := time.Now().Add(greetingTime)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	if err := conn.SetReadDeadline(until); err != nil {
+		return nil, err
+	}
+	first := make([]byte, greetingSize)
+	n, err := conn.Read(first)
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op) && op.Op == "remote error":
+		return nil, fmt.Errorf("it has refused our certificate: %w", op.Err)
+	case n == 0:
+		return nil, fmt.Errorf("it says nothing after the handshake: %w", err)
+	}
+	return &greeting{Conn: conn, first: first[:n]}, conn.SetReadDeadline(time.Time{})
 }
 
 func (o *TLSOptions) config(host string) (*tls.Config, error) {
@@ -94,24 +143,4 @@ func (o *TLSOptions) config(host string) (*tls.Config, error) {
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
 		NextProtos:           []string{"h2"},
 	}, nil
-}
-
-// watched notes why the sink has refused us: with TLS 1.3 it says so after the
-// client takes the handshake for done.
-type watched struct {
-	net.Conn
-	client *Client
-	heard  atomic.Bool
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
-	if n > 0 {
-		w.heard.Store(true)
-	}
-	var op *net.OpError
-	if err != nil && !w.heard.Load() && errors.As(err, &op) && op.Op == "remote error" {
-		w.client.note(fmt.Errorf("it has refused our certificate: %w", op.Err))
-	}
-	return n, err
 }
