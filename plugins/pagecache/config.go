@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -22,10 +23,11 @@ type Config struct {
 	TLSKey      string `walplex:"tls_key" format:"path" doc:"the certificate's key, PEM, which nobody else may read"`
 	TLSClientCA string `walplex:"tls_client_ca" format:"path" doc:"the authority of the clients' certificates, PEM: who has one of its certificates can read everything"`
 
-	BaseBackup bool   `walplex:"base_backup" default:"false" doc:"begin with a base backup when new: then every page can be read, else those that had an image since"`
-	Retain     int64  `walplex:"retain" format:"bytes" default:"0" doc:"keep the pages' history over so much WAL; 0 with no retain_age: all of it"`
-	RetainAge  string `walplex:"retain_age" doc:"keep the pages' history over this time: days and hours, such as 7d or 36h"`
-	MaxReplay  int    `walplex:"max_replay" default:"500" doc:"records that a read replays at most, before an image of the page is kept"`
+	BaseBackup     bool          `walplex:"base_backup" default:"false" doc:"begin with a base backup when new: then every page can be read, else those that had an image since"`
+	Retain         int64         `walplex:"retain" format:"bytes" default:"0" doc:"keep the pages' history over so much WAL; 0 with no retain_age: all of it"`
+	RetainAge      string        `walplex:"retain_age" doc:"keep the pages' history over this time: days and hours, such as 7d or 36h"`
+	RetainInterval time.Duration `walplex:"retain_interval" default:"1m" doc:"how often history that is not to be kept is collected"`
+	MaxReplay      int           `walplex:"max_replay" default:"500" doc:"records that a read replays at most, before an image of the page is kept"`
 
 	Databases []string `walplex:"databases" doc:"keep pages of these databases only, by OID, and shared catalogs; with relations: of either. All unless given"`
 	Relations []string `walplex:"relations" doc:"keep pages of these relations only, as tablespace/database/file number, and shared catalogs"`
@@ -66,6 +68,9 @@ func (c *Config) Validate() []sdk.ConfigError {
 		if _, err := retention.ParseAge(c.RetainAge); err != nil {
 			wrong("retain_age", "Not an age", err.Error())
 		}
+	}
+	if c.RetainInterval < 0 {
+		wrong("retain_interval", "Not an interval", "Write a time such as 1m.")
 	}
 	if c.MaxReplay < 0 {
 		wrong("max_replay", "Not a number of records", fmt.Sprintf("%d is below zero: write a number of records, 0 for the default", c.MaxReplay))

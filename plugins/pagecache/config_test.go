@@ -31,6 +31,7 @@ func TestValidateSettings(t *testing.T) {
 		{Config{Directory: "/d", Retain: -1}, "retain", "below zero"},
 		{Config{Directory: "/d", RetainAge: "7d", Retain: 1 << 30}, "", ""},
 		{Config{Directory: "/d", RetainAge: "soon"}, "retain_age", "soon"},
+		{Config{Directory: "/d", RetainInterval: -1}, "retain_interval", "such as 1m"},
 		{Config{Directory: "/d", MaxReplay: -1}, "max_replay", "below zero"},
 		{Config{Directory: "/d", Databases: []string{"5", "16384"}, Relations: []string{"1663/5/16384"}}, "", ""},
 		{Config{Directory: "/d", Databases: []string{"postgres"}}, "databases", `"postgres" is not a database's OID`},

@@ -67,7 +67,9 @@ func (s *sink) Open(ctx context.Context, req *sdk.OpenRequest) (sdk.OpenResult, 
 		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx))
 	}
 	s.store, s.service = store, service
-	s.upkeep = startUpkeep(ctx, store, newGauges(req.Metrics), req.Logger)
+	if s.upkeep, err = startUpkeep(ctx, s.config, store, req.Metrics, req.Logger); err != nil {
+		return sdk.OpenResult{}, errors.Join(err, store.Close(ctx), service.close(ctx))
+	}
 	st := store.State()
 	s.at = pagestore.Progress{Position: st.Position, LastValid: st.LastValid}
 	return sdk.OpenResult{
@@ -220,7 +222,7 @@ func (s *sink) Applied() wal.LSN { return s.store.Visible().Position }
 // Close ends the service and releases the directory. What was not flushed is
 // gone.
 func (s *sink) Close(ctx context.Context) error {
-	s.upkeep.stop()
+	s.upkeep.stop(ctx)
 	// The store first: it ends the reads that wait, which then tell their clients.
 	err := s.store.Close(ctx)
 	return errors.Join(err, s.service.close(ctx))
