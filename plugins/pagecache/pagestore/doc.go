@@ -81,8 +81,9 @@
 //	                                            of WAL, stretch<<24 the first byte
 //	'f' number32                              → first start64, last end64, length64:
 //	                                            a file of the log that is complete
-//	'g' number32                              → live64: bytes of entries of a file of
-//	                                            images to which keys lead
+//	'g' number32                              → live64 length64: bytes of entries of a
+//	                                            file of images to which keys lead; the
+//	                                            file's length, 0 while it is not complete
 //	'm' end64                                 → micros64: when a COMMIT or ABORT was,
 //	                                            since 2000-01-01 UTC; of one every 10 s
 //	'x'                                       → next xid u32, u8 whether times of commits

@@ -124,11 +124,11 @@ func (c *collection) rewriteImages(ctx context.Context) error {
 	var gone []logFile
 	for _, f := range list {
 		live := m.live[f.number]
-		if live*2 >= f.size {
+		if live.bytes*2 >= f.size {
 			continue
 		}
-		if live > 0 {
-			if err := c.moveImages(ctx, f.number); err != nil {
+		if live.bytes > 0 {
+			if err := c.moveImages(ctx, f.number, live.length); err != nil {
 				return err
 			}
 		}
@@ -155,14 +155,14 @@ func (c *collection) rewriteImages(ctx context.Context) error {
 }
 
 // moveImages appends all images of a file again to which keys lead.
-func (c *collection) moveImages(ctx context.Context, number uint32) error {
+func (c *collection) moveImages(ctx context.Context, number uint32, length int64) error {
 	m := &c.s.images
 	f, err := m.reader.acquire(number)
 	if err != nil {
 		return err
 	}
 	defer m.reader.release(f)
-	r := bufio.NewReaderSize(io.NewSectionReader(f.file, logHeaderSize, 1<<62), logBuffer)
+	r := bufio.NewReaderSize(io.NewSectionReader(f.file, logHeaderSize, length-logHeaderSize), logBuffer)
 	buf := make([]byte, imageBuffer)
 	for at := int64(logHeaderSize); ; {
 		if _, err := io.ReadFull(r, buf[:entryHeader]); err == io.EOF {

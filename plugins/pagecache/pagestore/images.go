@@ -26,9 +26,15 @@ type images struct {
 	buf    [imageHeader + wal.BlockSize]byte
 	failed error // why nothing can be written any more, until the store is opened again
 
-	live  map[uint32]int64 // by file: bytes of entries to which keys lead
-	dirty map[uint32]bool  // files of which that changed since the last batch
-	swept atomic.Uint64    // state.swept, for readers
+	live  map[uint32]liveImages
+	dirty map[uint32]bool // files of which that changed since the last batch
+	swept atomic.Uint64   // state.swept, for readers
+}
+
+// liveImages is what is live in a file.
+type liveImages struct {
+	bytes  int64 // of entries to which keys lead
+	length int64 // of the file, 0 while it is not complete: what lies behind is not there
 }
 
 // entrySize is what an image takes in its file, in bytes.
@@ -36,7 +42,9 @@ func entrySize(p pointer) int64 { return entryHeader + int64(p.length) }
 
 // count adds an image to what is live in its file, or takes it away.
 func (m *images) count(p pointer, sign int64) {
-	m.live[p.file] += sign * entrySize(p)
+	f := m.live[p.file]
+	f.bytes += sign * entrySize(p)
+	m.live[p.file] = f
 	m.dirty[p.file] = true
 }
 
@@ -56,8 +64,9 @@ func (m *images) putLive(b *pebble.Batch) error {
 		key := fileKey(n)
 		key[0] = spaceLive
 		var err error
-		if live := m.live[n]; live > 0 {
-			err = b.Set(key[:], le.AppendUint64(nil, uint64(live)), nil)
+		if f := m.live[n]; f.bytes > 0 {
+			value := le.AppendUint64(le.AppendUint64(nil, uint64(f.bytes)), uint64(f.length))
+			err = b.Set(key[:], value, nil)
 		} else {
 			delete(m.live, n)
 			err = b.Delete(key[:], nil)
@@ -73,14 +82,14 @@ func (m *images) putLive(b *pebble.Batch) error {
 // readLive reads what is live in each file.
 func (s *Store) readLive() error {
 	m := &s.images
-	m.live, m.dirty = make(map[uint32]int64), make(map[uint32]bool)
+	m.live, m.dirty = make(map[uint32]liveImages), make(map[uint32]bool)
 	it, err := s.ix.db.NewIter(spaceBounds(spaceLive))
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
 	for ok := it.First(); ok; ok = it.Next() {
-		if len(it.Key()) == fileKeySize && len(it.Value()) == 8 {
-			m.live[be.Uint32(it.Key()[1:])] = int64(le.Uint64(it.Value()))
+		if v := it.Value(); len(it.Key()) == fileKeySize && len(v) == 16 {
+			m.live[be.Uint32(it.Key()[1:])] = liveImages{bytes: int64(le.Uint64(v)), length: int64(le.Uint64(v[8:]))}
 		}
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {
@@ -188,7 +197,12 @@ func (m *images) sync(b *pebble.Batch) error {
 		m.failed = err
 		return err
 	}
-	// How long complete files are, nobody needs to know.
+	for _, f := range m.log.sealed {
+		live := m.live[f.number]
+		live.length = f.length
+		m.live[f.number] = live
+		m.dirty[f.number] = true
+	}
 	m.log.sealed = m.log.sealed[:0]
 	m.state.log = m.log.at
 	return m.putState(b)

@@ -62,7 +62,7 @@ func (s *Store) emptyImages() error {
 		return err
 	}
 	m.state, m.failed = imagesState{}, nil
-	m.live, m.dirty = make(map[uint32]int64), make(map[uint32]bool)
+	m.live, m.dirty = make(map[uint32]liveImages), make(map[uint32]bool)
 	l, err := openLog(s.fs, m.reader.dir, 0, s.log.maxFile, logState{})
 	m.log = l
 	return err
