@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,7 +63,10 @@ before anything is written; --columns leaves its column out. Rows of partitions 
 with their partitioned table.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			// Interrupted, it leaves no part of a file behind.
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return o.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	o.source.flags(cmd)
@@ -108,6 +113,9 @@ func (o *tableRecover) recover(ctx context.Context, client *pageclient.Client, b
 	st, err := client.Status(ctx)
 	if err != nil {
 		return err
+	}
+	if st.ServerVersion == 0 {
+		return errors.New("the sink does not know the version of the server whose pages it has: it learns that from a host that is connected to the server, not from an archive")
 	}
 	lsn, note, err := before.Resolve(ctx, client)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -180,6 +181,13 @@ func testTableRecover(t *testing.T, in postgres.Install) {
 		t.Errorf("the table that was filled again differs from the dropped one")
 	}
 
+	none := d.path("none.copy")
+	if _, stderr, err := recoverTable(t, d, "missing", end, "--output", none); err == nil || !strings.Contains(stderr, "had no table missing") {
+		t.Errorf("a table that was never there: %v\n%s", err, stderr)
+	}
+	if left, err := filepath.Glob(none + "*"); err != nil || len(left) > 0 {
+		t.Errorf("a failed recovery leaves %v (%v)", left, err)
+	}
 	for _, wrong := range [][]string{{"cut", "yesterday"}, {"a.b.c", end}, {"", end}} {
 		_, stderr, err := recoverTable(t, d, wrong[0], wrong[1])
 		if exit := (*exec.ExitError)(nil); err == nil || !asExit(err, &exit) || exit.ExitCode() != 2 {
