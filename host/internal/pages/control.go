@@ -38,6 +38,7 @@ type Control struct {
 	CatalogVersion uint32
 	State          State
 	CheckPoint     wal.LSN // start of the last checkpoint's record
+	Redo           wal.LSN // where its redo begins
 	Timeline       wal.TimelineID
 	NextXID        uint32
 	OldestXID      uint32
@@ -48,6 +49,7 @@ type Control struct {
 	NewestCommitTs uint32
 	SegmentBlocks  uint32 // relseg_size
 	BlockSize      uint32
+	SegmentSize    wal.SegmentSize // of WAL
 	Checksums      bool
 }
 
@@ -58,6 +60,7 @@ const (
 	atCatalog        = 12
 	atState          = 16
 	atCheckPoint     = 32
+	atRedo           = 40
 	atTimeline       = 48
 	atNextXID        = 64
 	atNextMulti      = 76
@@ -68,6 +71,7 @@ const (
 	atNewestCommitTs = 116
 	atBlockSize      = 216
 	atSegmentBlocks  = 220
+	atSegmentSize    = 228
 	atChecksums      = 252
 	controlRead      = 296 // bytes that are looked at
 )
@@ -118,10 +122,11 @@ func decodeControl(b []byte) *Control {
 	u32 := func(at int) uint32 { return le.Uint32(b[at:]) }
 	return &Control{
 		SystemID: le.Uint64(b[atSystemID:]), CatalogVersion: u32(atCatalog), State: State(u32(atState)),
-		CheckPoint: wal.LSN(le.Uint64(b[atCheckPoint:])), Timeline: wal.TimelineID(u32(atTimeline)),
+		CheckPoint: wal.LSN(le.Uint64(b[atCheckPoint:])), Redo: wal.LSN(le.Uint64(b[atRedo:])), Timeline: wal.TimelineID(u32(atTimeline)),
 		NextXID: u32(atNextXID), OldestXID: u32(atOldestXID),
 		NextMulti: u32(atNextMulti), NextMember: u32(atNextMember), OldestMulti: u32(atOldestMulti),
 		OldestCommitTs: u32(atOldestCommitTs), NewestCommitTs: u32(atNewestCommitTs),
-		SegmentBlocks: u32(atSegmentBlocks), BlockSize: u32(atBlockSize), Checksums: u32(atChecksums) != 0,
+		SegmentBlocks: u32(atSegmentBlocks), BlockSize: u32(atBlockSize),
+		SegmentSize: wal.SegmentSize(u32(atSegmentSize)), Checksums: u32(atChecksums) != 0,
 	}
 }

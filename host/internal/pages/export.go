@@ -14,6 +14,7 @@ import (
 	"github.com/walplex/walplex/sdk/pageclient"
 	"github.com/walplex/walplex/sdk/pagepb"
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/redo"
 	"github.com/walplex/walplex/sdk/wal/relfile"
 )
 
@@ -129,7 +130,7 @@ func (e *export) segment(ctx context.Context, fork wal.ForkNumber, name string, 
 		}
 		for i := range part.EndLsns {
 			if e.Checksums {
-				setChecksum(part.Pages[i*wal.BlockSize:][:wal.BlockSize], at+uint32(i))
+				redo.SetChecksum(part.Pages[i*wal.BlockSize:][:wal.BlockSize], wal.BlockNumber(at)+wal.BlockNumber(i))
 			}
 		}
 		at += uint32(len(part.EndLsns))

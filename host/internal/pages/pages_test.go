@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/redo"
 	"github.com/walplex/walplex/sdk/wal/waltest"
 )
 
@@ -333,6 +334,6 @@ func BenchmarkChecksum(b *testing.B) {
 	p := waltest.HeapPage(4000, 1)
 	b.SetBytes(wal.BlockSize)
 	for b.Loop() {
-		setChecksum(p, 7)
+		redo.SetChecksum(p, 7)
 	}
 }

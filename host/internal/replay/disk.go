@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/walplex/walplex/sdk/wal"
+	"github.com/walplex/walplex/sdk/wal/redo"
 	"github.com/walplex/walplex/sdk/wal/relfile"
 )
 
@@ -44,7 +45,7 @@ type disk struct {
 }
 
 func newDisk(dir string, c *control) *disk {
-	return &disk{dir: dir, catalog: relfile.CatalogDir(c.version, c.catalog), sums: c.checksums, forks: map[forkID]*fork{}, changed: map[string]struct{}{}}
+	return &disk{dir: dir, catalog: relfile.CatalogDir(c.Major, c.CatalogVersion), sums: c.Checksums, forks: map[forkID]*fork{}, changed: map[string]struct{}{}}
 }
 
 // fork is the fork of this name, whether it has files or not.
@@ -164,7 +165,7 @@ func (d *disk) write(f *fork, block wal.BlockNumber, pages []byte) error {
 	n := wal.BlockNumber(len(pages) / wal.BlockSize)
 	if d.sums {
 		for i := range n {
-			setChecksum(pages[i*wal.BlockSize:(i+1)*wal.BlockSize], block+i)
+			redo.SetChecksum(pages[i*wal.BlockSize:(i+1)*wal.BlockSize], block+i)
 		}
 	}
 	d.changed[file.Name()] = struct{}{}

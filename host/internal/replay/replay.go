@@ -75,9 +75,9 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		control: c,
 		invalid: map[pageID]wal.LSN{},
 		disk:    newDisk(o.DataDir, c),
-		src:     &source{dir: o.WALDir, timeline: c.timeline, size: c.segment},
-		window:  window{memory: max(o.Memory, minMemory), base: c.segment.Start(c.redo)},
-		result:  Result{From: c.redo},
+		src:     &source{dir: o.WALDir, timeline: c.Timeline, size: c.SegmentSize},
+		window:  window{memory: max(o.Memory, minMemory), base: c.SegmentSize.Start(c.Redo)},
+		result:  Result{From: c.Redo},
 	}
 	defer func() { err = errors.Join(err, e.src.close(), e.disk.close()) }()
 	if err := e.records(ctx); err != nil {
@@ -96,9 +96,9 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 
 // records goes through all records.
 func (e *engine) records(ctx context.Context) error {
-	start := e.control.redo &^ (wal.PageSize - 1)
+	start := e.control.Redo &^ (wal.PageSize - 1)
 	r := xlogreader.New(start, xlogreader.Options{
-		SegmentSize: e.control.segment, SystemID: e.control.systemID, Timeline: e.control.timeline, File: true, MaxWhole: wal.MaxRecordSize,
+		SegmentSize: e.control.SegmentSize, SystemID: e.control.SystemID, Timeline: e.control.Timeline, File: true, MaxWhole: wal.MaxRecordSize,
 	})
 	var rec wal.Record
 	for pos := start; ; pos = e.src.size.End(pos) {
@@ -122,7 +122,7 @@ func (e *engine) records(ctx context.Context) error {
 			if err != nil || status == xlogreader.EndOfWAL {
 				return e.ended(r.RecordsEnd())
 			}
-			if rec.StartLSN < e.control.redo {
+			if rec.StartLSN < e.control.Redo {
 				continue
 			}
 			if err := e.record(&rec); err != nil {
@@ -136,7 +136,7 @@ func (e *engine) records(ctx context.Context) error {
 func (e *engine) ended(at wal.LSN) error {
 	switch {
 	case e.result.Records == 0:
-		return fmt.Errorf("could not find the record at the redo location %s of the checkpoint: the WAL ends at %s", e.control.redo, at)
+		return fmt.Errorf("could not find the record at the redo location %s of the checkpoint: the WAL ends at %s", e.control.Redo, at)
 	case e.control.backup:
 		return fmt.Errorf("the WAL ends at %s, before the end of the base backup", e.result.To)
 	}

@@ -38,8 +38,9 @@
 //
 // What no record carries, no page here has: hint bits, the free space map (but
 // images of it), pd_checksum (left as it is; whoever writes the page to a file
-// computes it), and what lies between pd_lower and pd_upper. [Mask] takes all
-// that out of a page for comparison, as the server's own check does.
+// has [SetChecksum] compute it), and what lies between pd_lower and pd_upper.
+// [Mask] takes all that out of a page for comparison, as the server's own check
+// does.
 //
 // Not pages of relations, and not here: the transactions' states and commit
 // times, and multixacts (package slru); the relation map; nor what makes, drops
