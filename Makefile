@@ -35,9 +35,10 @@ race: setup
 	$(GO) test -race -timeout 30m ./sdk/... ./host/... ./plugins/... ./config/...
 
 # Servers of PostgreSQL 14 to 18, from the npm registry: the workload, the reader,
-# pg_walinspect, all three sinks, and a backup restored, against each.
+# pg_walinspect, all three sinks, a backup restored, redo after each record, pages and
+# rows of the past, against each.
 matrix: setup
-	$(GO) test -tags matrix -count=1 -v ./host/internal/matrix ./host/internal/consistency ./host/internal/tablerecover
+	$(GO) test -tags matrix -count=1 -v -timeout 1h ./host/internal/matrix ./host/internal/consistency ./host/internal/tablerecover
 	$(GO) test -tags matrix -count=1 -v -timeout 1h -run OfMajors ./host/internal/e2e
 
 # ROUNDS of kill -9 over host, sink and server under load; `make test` has 5. The
