@@ -17,6 +17,7 @@ type cost struct {
 	cpu     time.Duration // user and system
 	others  time.Duration // of that, other processes' than the measured one, where a table knows it
 	memory  int64         // most that was resident, bytes
+	held    memory        // at the end, where a table looks
 	rate    float64       // what a table counts, by the second
 }
 

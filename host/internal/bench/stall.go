@@ -27,7 +27,7 @@ func stallTable(ctx context.Context, b *bench) (_ *report, err error) {
 	}
 	with := func(stall bool) run {
 		return func(ctx context.Context) (k cost, err error) {
-			var resident int64
+			var held memory
 			k, err = c.rate(ctx, b.stall, syscall.SIGTERM, c.ours(ctx, optional), func(dir string, pid int) (func() error, error) {
 				sink, err := sinkStatus(ctx, dir, "null0")
 				if err != nil {
@@ -40,7 +40,7 @@ func stallTable(ctx context.Context, b *bench) (_ *report, err error) {
 				}
 				return func() error {
 					m, err := memoryOf(pid)
-					resident = m.resident
+					held = m
 					// The host may have ended it meanwhile, for its silence.
 					if e := syscall.Kill(sink.PID, syscall.SIGCONT); e != nil && !errors.Is(e, syscall.ESRCH) {
 						err = errors.Join(err, e)
@@ -48,7 +48,7 @@ func stallTable(ctx context.Context, b *bench) (_ *report, err error) {
 					return err
 				}, nil
 			})
-			k.memory = resident
+			k.held = held
 			return k, err
 		}
 	}
@@ -57,22 +57,26 @@ func stallTable(ctx context.Context, b *bench) (_ *report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	mib := func(of func(pair) cost) string {
-		return fmt.Sprintf("%.0f MiB", median(ps, func(p pair) float64 { return float64(of(p).memory) / (1 << 20) }))
+	mib := func(of func(pair) cost, part func(memory) int64) string {
+		return fmt.Sprintf("%.0f MiB", median(ps, func(p pair) float64 { return float64(part(of(p).held)) / (1 << 20) }))
 	}
 	rate := func(of func(pair) cost) string {
 		return fmt.Sprintf("%.0f /s", median(ps, func(p pair) float64 { return of(p).rate }))
 	}
 	ours, peer := func(p pair) cost { return p.ours }, func(p pair) cost { return p.peer }
+	row := func(what string, of func(pair) cost, last string) []string {
+		return []string{what, rate(of), mib(of, func(m memory) int64 { return m.resident }), mib(of, func(m memory) int64 { return m.anonymous }),
+			mib(of, func(m memory) int64 { return m.shared }), last}
+	}
 	return &report{
 		title: "A stalled sink",
 		method: fmt.Sprintf("pgbench at scale %d with %s clients, as fast as they get; commits wait for `segment_file`'s flush. Beside it there is a sink that is not required (`on_lag` at its default, catch_up), "+
-			"which is stopped with SIGSTOP for the whole run of %s, or not. Memory is the host's at the end, shared memory included. "+
+			"which is stopped with SIGSTOP for the whole run of %s, or not. Memory is the host's at the end; shared memory is the ring's. "+
 			"A sink that has been silent for 30 s is ended and started again, and then caught up: that is in the figures where the run is longer.", syncScale, syncClients, b.stall),
-		columns: []string{"the other sink", "transactions", "host's memory", "**transactions against those without a stall**"},
+		columns: []string{"the other sink", "transactions", "host, resident (VmRSS)", "anonymous (RssAnon)", "shared (RssShmem)", "**transactions against those without a stall**"},
 		rows: [][]string{
-			{"runs", rate(peer), mib(peer), ""},
-			{"is stopped", rate(ours), mib(ours), fmt.Sprintf("**%.2f**", median(ps, moreRate))},
+			row("runs", peer, ""),
+			row("is stopped", ours, fmt.Sprintf("**%.2f**", median(ps, moreRate))),
 		},
 	}, nil
 }

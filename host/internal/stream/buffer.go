@@ -42,11 +42,15 @@ type memory struct {
 
 // smallBlock is the size below which a block is copied out of the large buffer
 // that it was built in: a trickle of small blocks must not pin large buffers, or
-// slots of the ring.
+// slots of the ring. Of the heap's buffers a block pins none that it does not
+// fill: the chain's limits count what is in blocks.
 const smallBlock = 32 << 10
 
+// blockOverhead is about what a block takes beside its bytes.
+const blockOverhead = 512
+
 // freeBuffers bounds how many large buffers wait to be used again.
-const freeBuffers = 16
+const freeBuffers = 4
 
 // pool gives memory for the next blocks: slots of the shared ring while any is
 // free, else large buffers of the heap, of which it keeps some. How much is handed

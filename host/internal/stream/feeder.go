@@ -441,7 +441,7 @@ func (f *serverFeed) close(ctx context.Context) {
 // sealBlock completes the assembler's block, which was built in mem.
 func sealBlock(asm *wire.Assembler, raw bool, p *pool, mem memory) (*buffer, error) {
 	m := p.built(mem, asm.Seal())
-	if len(m.bytes) <= smallBlock {
+	if len(m.bytes) <= smallBlock || m.slot == 0 && len(m.bytes) < cap(m.bytes)/4*3 {
 		small := append(make([]byte, 0, len(m.bytes)), m.bytes...)
 		p.put(m)
 		m = memory{bytes: small}

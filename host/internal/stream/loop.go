@@ -240,7 +240,7 @@ func (l *loop) arrived(ctx context.Context, a arrival) error {
 	case a.block != nil:
 		b := a.block
 		v := &b.view
-		id, err := s.chain.Add(chain.Block{Start: v.WALStart(), End: v.WALEnd(), RecordsEnd: v.RecordsEnd(), Size: int64(len(b.data))})
+		id, err := s.chain.Add(chain.Block{Start: v.WALStart(), End: v.WALEnd(), RecordsEnd: v.RecordsEnd(), Size: int64(len(b.data)) + blockOverhead})
 		if err != nil {
 			b.release()
 			return err

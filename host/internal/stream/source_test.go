@@ -168,3 +168,23 @@ func TestSourceRefuses(t *testing.T) {
 		t.Errorf("corruption: arrivals %+v", got)
 	}
 }
+
+// TestBlocksPinWhatTheyHold: without the ring, a block keeps little more memory than
+// it is counted with, whatever it was built in.
+func TestBlocksPinWhatTheyHold(t *testing.T) {
+	w := someWAL()
+	for w.End() < w.Options().Start+2*wire.BlockWAL {
+		w.LogicalMessage("test", 5000)
+	}
+	var steps []step
+	for at, n := w.Options().Start, wal.LSN(100); at < w.End(); n = n*2 + 100 {
+		to := min(at+n, w.End())
+		steps = append(steps, data(w, at, to, true))
+		at = to
+	}
+	for _, a := range arrivals(t, w, steps...) {
+		if b := a.block; b != nil && cap(b.data) > len(b.data)/3*4+1000 {
+			t.Errorf("a block of %d bytes keeps %d", len(b.data), cap(b.data))
+		}
+	}
+}
