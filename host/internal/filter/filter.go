@@ -76,13 +76,13 @@ func Compile(in *config.Filter) (*Filter, []Problem) {
 // resource manager matches for certain.
 func (f *Filter) tabulate(e expr) (all, none bool) {
 	all, none = true, true
-	f.rests = []predicate{e.match}
+	f.rests = []predicate{e.whole()}
 	byFacts := map[string]answer{}
 	for m := range f.answers {
 		for id := range f.answers[m] {
 			for op := range uint8(16) {
 				cl := class{rmgr: wal.RmgrID(id), op: op, version: version(m)}
-				truth := e.known(cl)
+				truth := e.truth(cl)
 				f.answers[m][id][op] = f.answer(e, cl, truth, byFacts)
 				if truth != no {
 					f.mask[id/64] |= 1 << (id % 64)

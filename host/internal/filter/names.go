@@ -44,8 +44,8 @@ func (n Name) String() string {
 // for, none at first. Match may run beside Add.
 type Names struct {
 	list  []Name
-	files []atomic.Pointer[[]wal.RelFileLocator] // sorted by Rel; of each name
-	added [][]wal.RelFileLocator                 // in the order of Add; of each name
+	files []*nameFiles           // of each name
+	added [][]wal.RelFileLocator // in the order of Add; of each name
 
 	stale  chan struct{}
 	makers []wal.XID // of files whose commit was not seen yet; Match's alone
@@ -67,7 +67,7 @@ func (n *Names) Add(name int, file wal.RelFileLocator) bool {
 	n.added[name] = append(added, file)
 	sorted := slices.Clone(n.added[name])
 	slices.SortFunc(sorted, func(a, b wal.RelFileLocator) int { return int(int64(a.Rel) - int64(b.Rel)) })
-	n.files[name].Store(&sorted)
+	n.files[name].set(sorted)
 	return true
 }
 
@@ -122,16 +122,42 @@ const (
 	xactAbortPrepared  = 0x40
 )
 
-// has reports whether a file is one of the name's.
-func (n *Names) has(name int, file wal.RelFileLocator) bool {
-	p := n.files[name].Load()
-	if p == nil {
+// nameFiles are the files of a name.
+type nameFiles struct{ known atomic.Pointer[fileSet] }
+
+// fileSet are files, sorted by Rel. Most that are asked for are none of them, which
+// mostly shows in a bit for each Rel modulo 64.
+type fileSet struct {
+	bits uint64
+	list []wal.RelFileLocator
+}
+
+func (f *nameFiles) set(sorted []wal.RelFileLocator) {
+	s := &fileSet{list: sorted}
+	for _, file := range sorted {
+		s.bits |= 1 << (file.Rel % 64)
+	}
+	f.known.Store(s)
+}
+
+// anyOf reports whether any block is of one of the files.
+func (f *nameFiles) anyOf(blocks []wal.BlockRef) bool {
+	s := f.known.Load()
+	if s == nil {
 		return false
 	}
-	files := *p
-	if len(files) == 1 {
-		return files[0] == file
+	bits := s.bits
+	for i := range blocks {
+		rel := &blocks[i].Rel
+		if bits>>(rel.Rel%64)&1 != 0 && (*rel == s.list[0] || among(s.list, *rel)) {
+			return true
+		}
 	}
+	return false
+}
+
+// among reports whether a file is one of those, which are sorted by Rel.
+func among(files []wal.RelFileLocator, file wal.RelFileLocator) bool {
 	i, j := 0, len(files)
 	for i < j { // the first of that Rel
 		if h := int(uint(i+j) / 2); files[h].Rel < file.Rel {
@@ -173,15 +199,10 @@ func (c *compiler) named(n *config.FilterNode, text string) (expr, bool) {
 	if c.names == nil {
 		c.names = &Names{stale: make(chan struct{}, 1)}
 	}
-	names, i := c.names, c.names.index(name)
-	return comparison(func(rec *wal.Record) bool {
-		for b := range rec.Blocks {
-			if names.has(i, rec.Blocks[b].Rel) {
-				return true
-			}
-		}
-		return false
-	}, unknown), true
+	names := c.names
+	i := names.index(name)
+	files := names.files[i]
+	return comparison(func(rec *wal.Record) bool { return files.anyOf(rec.Blocks) }, unknown), true
 }
 
 // index finds the name, or appends it. Only the compiler calls it.
@@ -192,7 +213,7 @@ func (n *Names) index(name Name) int {
 		}
 	}
 	n.list = append(n.list, name)
-	n.files = make([]atomic.Pointer[[]wal.RelFileLocator], len(n.list))
+	n.files = append(n.files, new(nameFiles))
 	n.added = make([][]wal.RelFileLocator, len(n.list))
 	return len(n.list) - 1
 }

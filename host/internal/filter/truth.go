@@ -25,24 +25,27 @@ func truthOf(b bool) truth {
 	return no
 }
 
-// expr is a compiled condition.
+// expr is a compiled condition: a comparison, or others joined.
 type expr struct {
+	op    joint
+	args  []expr // of and and or; one of not
 	match predicate
 	known func(class) truth
-	// facts appends what is known of each comparison in it, one byte each.
-	facts func(class, []byte) []byte
-	// rest is what is left to ask when the class is known, and the truth not.
-	rest func(class) predicate
 }
+
+// joint is how the args of a condition are joined.
+type joint uint8
+
+const (
+	compared joint = iota // it has none: it is a comparison
+	allOf
+	anyOf
+	opposite
+)
 
 // comparison is a condition without conditions in it.
 func comparison(match predicate, known func(class) truth) expr {
-	return expr{
-		match: match,
-		known: known,
-		facts: func(c class, b []byte) []byte { return append(b, byte(known(c))) },
-		rest:  func(class) predicate { return match },
-	}
+	return expr{match: match, known: known}
 }
 
 // unknown is the known of a comparison that the class tells nothing of.
@@ -52,43 +55,44 @@ func constant(b bool) expr {
 	return comparison(func(*wal.Record) bool { return b }, func(class) truth { return truthOf(b) })
 }
 
-func and(a, b expr) expr {
-	return expr{
-		match: both(a.match, b.match),
-		known: func(c class) truth { return min(a.known(c), b.known(c)) },
-		facts: func(c class, f []byte) []byte { return b.facts(c, a.facts(c, f)) },
-		rest:  func(c class) predicate { return joined(c, a, b, yes, both) },
+func and(a, b expr) expr { return expr{op: allOf, args: []expr{a, b}} }
+func or(a, b expr) expr  { return expr{op: anyOf, args: []expr{a, b}} }
+func not(a expr) expr    { return expr{op: opposite, args: []expr{a}} }
+
+// truth is what a class tells of it.
+func (e *expr) truth(c class) truth {
+	switch e.op {
+	case opposite:
+		return yes - e.args[0].truth(c)
+	case allOf:
+		return min(e.args[0].truth(c), e.args[1].truth(c))
+	case anyOf:
+		return max(e.args[0].truth(c), e.args[1].truth(c))
 	}
+	return e.known(c)
 }
 
-func or(a, b expr) expr {
-	return expr{
-		match: either(a.match, b.match),
-		known: func(c class) truth { return max(a.known(c), b.known(c)) },
-		facts: func(c class, f []byte) []byte { return b.facts(c, a.facts(c, f)) },
-		rest:  func(c class) predicate { return joined(c, a, b, no, either) },
+// facts appends what is known of each comparison in it, one byte each.
+func (e *expr) facts(c class, b []byte) []byte {
+	if e.op == compared {
+		return append(b, byte(e.known(c)))
 	}
+	for i := range e.args {
+		b = e.args[i].facts(c, b)
+	}
+	return b
 }
 
-func not(a expr) expr {
-	return expr{
-		match: negated(a.match),
-		known: func(c class) truth { return yes - a.known(c) },
-		facts: a.facts,
-		rest:  func(c class) predicate { return negated(a.rest(c)) },
-	}
+// rest is what is left to ask when the class is known, and the truth not.
+func (e *expr) rest(c class) predicate {
+	g := e.gather(func(e *expr) truth { return e.truth(c) }, false)
+	return g.predicate()
 }
 
-// joined is the rest of two conditions, of which one falls away when its truth is
-// the one that does not matter.
-func joined(c class, a, b expr, neutral truth, join func(a, b predicate) predicate) predicate {
-	switch neutral {
-	case a.known(c):
-		return b.rest(c)
-	case b.known(c):
-		return a.rest(c)
-	}
-	return join(a.rest(c), b.rest(c))
+// whole is all that there is to ask.
+func (e *expr) whole() predicate {
+	g := e.gather(func(*expr) truth { return perhaps }, false)
+	return g.predicate()
 }
 
 func both(a, b predicate) predicate {
