@@ -83,7 +83,7 @@ func serve(at place, store *pagestore.Store, keeps *keeps, major int) (*service,
 // open serves on a listener.
 func (s *service) open(where string, l net.Listener, more ...grpc.ServerOption) {
 	d := &door{where: where, ended: make(chan error, 1)}
-	d.server = grpc.NewServer(append(more, grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxCalls), grpc.WriteBufferSize(socketBuffer))...)
+	d.server = grpc.NewServer(append(more, grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxCalls), grpc.WriteBufferSize(socketBuffer), grpc.ForceServerCodecV2(newCodec()))...)
 	pagepb.RegisterPagesServer(d.server, s)
 	s.doors = append(s.doors, d)
 	go func() { d.ended <- d.server.Serve(l) }()

@@ -43,9 +43,9 @@ func (s *service) GetPages(req *pagepb.GetPagesRequest, stream pagepb.Pages_GetP
 			}
 			n = max(0, int(blocks)-int(req.FirstBlock))
 		}
-		return s.sendPages(ctx, at, ids, n, func(res *pagepb.GetPagesResponse) error {
+		return s.sendPages(ctx, at, ids, n, func(k *chunk) error {
 			sent = true
-			return stream.Send(res)
+			return stream.SendMsg(k)
 		})
 	})
 }
@@ -86,6 +86,7 @@ type chunk struct {
 	lsns   [chunkPages]uint64
 	err    error
 	ready  chan struct{}
+	home   *chunks
 }
 
 // chunks keeps those that are not in use.
@@ -94,15 +95,15 @@ type chunks struct{ pool sync.Pool }
 func (c *chunks) get() *chunk {
 	k, _ := c.pool.Get().(*chunk)
 	if k == nil {
-		k = new(chunk)
+		k = &chunk{home: c}
 	}
 	k.err, k.ready = nil, make(chan struct{})
 	return k
 }
 
 // sendPages reads pages and sends them, in order; some are read while others are
-// sent. gRPC has encoded an answer when send returns, and its memory is free.
-func (s *service) sendPages(ctx context.Context, at wal.LSN, ids func(int) pagestore.PageID, n int, send func(*pagepb.GetPagesResponse) error) error {
+// sent. A chunk that was sent comes back by itself (codec).
+func (s *service) sendPages(ctx context.Context, at wal.LSN, ids func(int) pagestore.PageID, n int, send func(*chunk) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	queue := make(chan *chunk, readAhead)
 	var reading sync.WaitGroup
@@ -128,10 +129,9 @@ func (s *service) sendPages(ctx context.Context, at wal.LSN, ids func(int) pages
 		if k.err != nil {
 			return k.err
 		}
-		if err := send(&k.res); err != nil {
+		if err := send(k); err != nil {
 			return err
 		}
-		s.chunks.pool.Put(k)
 	}
 	return ctx.Err()
 }

@@ -41,7 +41,8 @@ func each[T any](c *Client, cancel context.CancelFunc, stream grpc.ServerStreami
 }
 
 // Pages reads the named pages as of one LSN, at most 4096, and calls f with some
-// at a time, in their order. An error of f ends the call and is returned.
+// at a time, in their order, borrowed until f returns. An error of f ends the call
+// and is returned.
 func (c *Client) Pages(ctx context.Context, names []PageName, at AsOf, f func(*pagepb.GetPagesResponse) error) error {
 	req := &pagepb.GetPagesRequest{Lsn: uint64(at.LSN), WaitMs: milliseconds(at.Wait), Pages: make([]*pagepb.PageRef, len(names))}
 	for i, n := range names {
@@ -59,15 +60,28 @@ func (c *Client) Range(ctx context.Context, first PageName, count uint32, at AsO
 	}, f)
 }
 
+// getPages receives all parts into one message, whose memory is used again.
 func (c *Client) getPages(ctx context.Context, req *pagepb.GetPagesRequest, f func(*pagepb.GetPagesResponse) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	stream, err := c.pages.GetPages(ctx, req)
-	return each(c, cancel, stream, err, func(part *pagepb.GetPagesResponse) error {
-		if len(part.Pages) != len(part.EndLsns)*wal.BlockSize {
+	defer cancel()
+	stream, err := c.pages.GetPages(ctx, req, grpc.ForceCodecV2(newCodec()))
+	if err != nil {
+		return c.explain(err)
+	}
+	for part := new(pagepb.GetPagesResponse); ; {
+		err := stream.RecvMsg(part)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return c.explain(err)
+		case len(part.Pages) != len(part.EndLsns)*wal.BlockSize:
 			return &Error{codes.Internal, fmt.Sprintf("the sink at %s answered %d bytes for %d pages", c.where, len(part.Pages), len(part.EndLsns))}
 		}
-		return f(part)
-	})
+		if err := f(part); err != nil {
+			return err
+		}
+	}
 }
 
 // List names every fork of every relation that exists: of all databases, or, where
