@@ -81,6 +81,51 @@ var pagesSQL = []string{
 	"BEGIN; CREATE TABLE twophase AS SELECT 1 AS a; PREPARE TRANSACTION 'open'",
 }
 
+// pagesCollected keeps little of the pages' history.
+const pagesCollected = `
+stream "main" {
+  postgres {
+    dsn             = DSN
+    slot            = "walplex"
+    create_slot     = true
+    status_interval = "1s"
+  }
+  sink "page_cache" "pages" {
+    config {
+      directory       = "ROOT/pages"
+      base_backup     = true
+      retain          = "256KiB"
+      retain_interval = "100ms"
+      max_replay      = 20
+    }
+  }
+}`
+
+// TestPageVerifyCollected does the same where history is collected all the time.
+func TestPageVerifyCollected(t *testing.T) {
+	c := server(t, func(o *postgres.Options) {
+		o.Conf["max_prepared_transactions"] = "10"
+		o.Conf["track_commit_timestamp"] = "on"
+	})
+	spaces := tablespaceDirs(t, c, "a")
+	pgtest.Exec(t, c, pagesBefore...)
+	d := newDirs(t)
+	h := start(t, "run", d.write(pagesCollected, c.DSN()))
+	h.says("base backup: the sink holds it", 1)
+	for _, sql := range pagesSQL {
+		pgtest.Exec(t, c, strings.ReplaceAll(sql, "TSDIR", spaces))
+	}
+	eventually(t, "history is collected", func() bool { return strings.Count(h.log(), "history of pages was collected") >= 2 })
+	if err := c.Stop(t.Context(), postgres.Fast); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, status := walplexOut(t, "page", "verify", "--from", d.path("pages/pages.sock"), c.DataDir())
+	if status != 0 {
+		t.Errorf("status %d, %s%s", status, stdout, stderr)
+	}
+	h.stop()
+}
+
 // tablespaceDirs makes places for tablespaces that the server's user can use.
 func tablespaceDirs(t *testing.T, c *postgres.Cluster, names ...string) string {
 	t.Helper()

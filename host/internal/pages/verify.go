@@ -243,7 +243,7 @@ func (v *verifier) compareBlock(ctx context.Context, f Fork, block uint32, ours,
 	k, reason := comparePage(ours, theirs, f.Fork, wal.BlockNumber(block))
 	kind := kindName(f.Fork, k)
 	if reason != "" && f.Fork == wal.VisibilityMapFork && fault == nil && within(ours, theirs) {
-		lost, err := v.lostBits(ctx, f, block)
+		lost, err := v.lostBits(ctx, f, block, ours, theirs)
 		if err != nil {
 			return err
 		}
@@ -259,41 +259,6 @@ func (v *verifier) compareBlock(ctx context.Context, f Fork, block uint32, ours,
 		v.differ(v.difference(f, block, kind, reason), 1)
 	}
 	return nil
-}
-
-// within says that a page of the visibility map has no bit that the other lacks.
-func within(ours, theirs []byte) bool {
-	for i, b := range ours {
-		if b&^theirs[i] != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// lostBits says whether the page of a visibility map began with an image without
-// its bits: CREATE DATABASE with the strategy wal_log takes the page for one whose
-// middle is empty and leaves that out of the WAL (log_newpage_buffer as called by
-// RelationCopyStorageUsingBuffer, bufmgr.c, since PG15). No standby has these bits,
-// and none needs them.
-func (v *verifier) lostBits(ctx context.Context, f Fork, block uint32) (lost bool, err error) {
-	name := pageclient.PageName{Rel: f.Rel, Fork: f.Fork, Block: wal.BlockNumber(block)}
-	err = v.Client.History(ctx, pageclient.HistoryRequest{Page: name, To: v.target, Records: true}, func(h *pagepb.HistoryRecord) error {
-		if !h.Image {
-			return nil
-		}
-		rec := wal.Record{StartLSN: wal.LSN(h.StartLsn), EndLSN: wal.LSN(h.EndLsn), Version: wal.Version(h.Version), Data: h.Record}
-		if err := rec.Decode(h.Record); err != nil {
-			return err
-		}
-		for i := range rec.Blocks {
-			if b := &rec.Blocks[i]; uint32(b.ID) == h.BlockId {
-				lost = b.HoleLen > 0
-			}
-		}
-		return nil
-	})
-	return lost, err
 }
 
 // kindName is the kind of a page, with its fork where that is an init fork.

@@ -27,6 +27,14 @@ type slruRange struct {
 	clear       func(page []byte, entry uint32) // takes an entry out of a page
 }
 
+// String says what is compared.
+func (r *slruRange) String() string {
+	if r.first == r.next {
+		return fmt.Sprintf("%s, which has no %s", r.name, r.what)
+	}
+	return fmt.Sprintf("%s, %s %d up to, and without, %d", r.name, r.what, r.first, r.next)
+}
+
 // Entries of pages (access/clog.h, multixact.h, commit_ts.c).
 const (
 	xactsPerPage   = wal.BlockSize * 4
@@ -88,7 +96,7 @@ func (v *verifier) compareSLRUs(ctx context.Context) error {
 			return err
 		}
 		v.mu.Lock()
-		v.r.Compared = append(v.r.Compared, fmt.Sprintf("%s, %s %d up to %d", r.name, r.what, r.first, r.next))
+		v.r.Compared = append(v.r.Compared, r.String())
 		slices.Sort(v.r.Compared)
 		v.mu.Unlock()
 	}
