@@ -88,6 +88,10 @@ func (g *generator) insert(r *genRelation) {
 			block = 0
 		} else {
 			r.next = append(r.next, 1)
+			if len(r.next) < 5 && g.rng.IntN(4) == 0 { // the block before stays all zero
+				g.touch(r.rel, wal.MainFork, block)
+				r.next, block = append(r.next, 1), block+1
+			}
 		}
 	}
 	if r.next[block] > 100 {
@@ -116,7 +120,11 @@ func (g *generator) visible(r *genRelation) {
 	if len(r.next) == 0 {
 		return
 	}
-	g.w.Append(visibleRecord(r.rel, wal.BlockNumber(g.rng.IntN(len(r.next)))))
+	block := g.rng.IntN(len(r.next))
+	if r.next[block] == 1 {
+		return // nothing was ever there, perhaps
+	}
+	g.w.Append(visibleRecord(r.rel, wal.BlockNumber(block)))
 	g.touch(r.rel, wal.VisibilityMapFork, 0)
 }
 

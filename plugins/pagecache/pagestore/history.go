@@ -129,6 +129,7 @@ type reading struct {
 	versions int    // keys from the base on
 	at       step   // the record that was read last
 	cut      bool   // it is one of cuts
+	bySize   bool   // the page is all zero because the relation is long enough
 
 	lower, upper [pageKeySize]byte
 	options      pebble.IterOptions

@@ -116,6 +116,9 @@ func (s *Store) makePage(ctx context.Context, st *State, id PageID, lsn wal.LSN,
 		a.Records++
 		return p.apply(rec)
 	})
+	if r.bySize {
+		a.since, a.own = 0, false // since when it is there, only sizes know
+	}
 	return a, err
 }
 
@@ -156,6 +159,7 @@ func (r *reading) beginNothing(ctx context.Context, a *Answer) error {
 	if blocks == noFork || r.id.Block >= blocks {
 		return r.notFound(a.At)
 	}
+	r.bySize = true
 	clear(a.Page)
 	return nil
 }
@@ -163,7 +167,8 @@ func (r *reading) beginNothing(ctx context.Context, a *Answer) error {
 // beginCopy makes the page what it was in the database that was copied.
 func (r *reading) beginCopy(ctx context.Context, a *Answer, copies int) error {
 	if copies >= maxCopies {
-		return fmt.Errorf("%w: %s as of %s: database %d is a copy of a copy, more than %d times over", ErrNoBase, r.id, a.At, r.id.Rel.DB, maxCopies)
+		in := r.id.database()
+		return tooManyCopies(makeSpace(in.spc, in.db))
 	}
 	from, err := r.s.readPage(ctx, &r.st, r.id.in(r.end.from), r.end.lsn-1, a.Page, copies+1)
 	switch {
@@ -173,7 +178,7 @@ func (r *reading) beginCopy(ctx context.Context, a *Answer, copies int) error {
 	case !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNoBase):
 		return err
 	case !r.more:
-		return r.notFound(a.At)
+		return r.beginNothing(ctx, a)
 	case r.st.Complete():
 		clear(a.Page)
 		return nil
