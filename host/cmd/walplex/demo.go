@@ -25,10 +25,12 @@ func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show and prove everything on a throwaway PostgreSQL server",
-		Long: `demo starts a PostgreSQL server of its own, streams its WAL to the three built-in
-sinks while pgbench writes, and proves the result: the archive is pg_wal byte for
-byte, the audit trail has every record once, and a page read back is the server's.
-Nothing of it is left behind. Exit status 0 means that everything was proved.`,
+		Long: `demo starts a PostgreSQL server of its own and streams its WAL to the three
+built-in sinks while pgbench writes. In the middle of that it drops a table, and reads
+its rows back from the page cache. It proves the result: the rows are what they were,
+the archive is pg_wal byte for byte, the audit trail has every record once, and the
+page cache has every page of the server. Nothing of it is left behind. Exit status 0
+means that everything was proved; else the error says what was not.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().IntVar(&seconds, "seconds", 10, "run pgbench for `N` seconds")

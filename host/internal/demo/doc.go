@@ -2,8 +2,14 @@
 // proves the result:
 //
 //	pgbench ─▶ PostgreSQL ─WAL─▶ stream ─┬─▶ segment_file "archive" ── compared with pg_wal
-//	                                     ├─▶ page_cache   "pages"   ── compared with the server's page
+//	                                     ├─▶ page_cache   "pages"   ── compared with the data directory
 //	                                     └─▶ audit        "trail"   ── compared with pg_waldump
+//
+// The page cache begins with a base backup, and so has every page: no checkpoint
+// and no image is asked for. In the middle of the load a table is dropped, and its
+// rows are read from the page cache as they were just before (package
+// tablerecover): they are what COPY wrote in the transaction that dropped it. After
+// the server's end, every page of its data directory is compared (package pages).
 //
 // The stream is configured by a file and runs as walplex run would run it. The
 // server is stopped while the stream is attached, which it can only be when the

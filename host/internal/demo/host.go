@@ -2,12 +2,15 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/walplex/walplex/host/internal/stream"
+	"github.com/walplex/walplex/sdk/pageclient"
+	"github.com/walplex/walplex/sdk/wal"
 )
 
 // configuration of the stream: the server's connection string, then the sinks'
@@ -25,7 +28,10 @@ const configuration = `stream "demo" {
 
   sink "page_cache" "pages" {
     after = [sink.archive]
-    config { directory = %q }
+    config {
+      directory   = %q
+      base_backup = true
+    }
   }
 
   sink "audit" "trail" {
@@ -47,7 +53,7 @@ type host struct {
 	err    error         // of the stream; read after done
 }
 
-// startHost runs the configuration and waits until the stream has caught up.
+// startHost runs the configuration and waits until all sinks follow the server.
 func (d *demo) startHost(ctx context.Context) (string, error) {
 	path := filepath.Join(d.dir, "walplex.hcl")
 	text := fmt.Sprintf(configuration, d.cluster.DSN(), d.archiveDir(), d.pagesDir(), d.trailDir())
@@ -89,17 +95,49 @@ func (d *demo) awaitStream(ctx context.Context) (string, error) {
 	defer tick.Stop()
 	for {
 		st := d.host.stream.Status()
-		if st.State == stream.Streaming {
-			return fmt.Sprintf("%d sink processes", len(st.Sinks)), nil
+		if st.State == stream.Streaming && allLive(st.Sinks) {
+			return d.backupNote(ctx)
 		}
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			return "", fmt.Errorf("the stream has not caught up within %s: it is %s. %s", openLimit, st.State, st.Error)
+			return "", fmt.Errorf("not all sinks follow the server within %s: the stream is %s, %s. %s", openLimit, st.State, positions(st), st.Error)
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
 	}
+}
+
+// allLive reports whether every sink has what it begins with and follows the stream.
+func allLive(sinks []stream.SinkStatus) bool {
+	for _, k := range sinks {
+		if k.State != stream.SinkLive {
+			return false
+		}
+	}
+	return len(sinks) > 0
+}
+
+// backupNote has the page cache say where its base backup begins.
+func (d *demo) backupNote(ctx context.Context) (string, error) {
+	c, err := d.pages()
+	if err != nil {
+		return "", err
+	}
+	defer c.Close() // nothing is in flight any more
+	st, err := c.Status(ctx)
+	if err != nil {
+		return "", err
+	}
+	if st.BaseBackupLsn == 0 {
+		return "", errors.New("the page cache has begun without a base backup")
+	}
+	return "base backup at " + wal.LSN(st.BaseBackupLsn).String(), nil
+}
+
+// pages is a client of the page cache.
+func (d *demo) pages() (*pageclient.Client, error) {
+	return pageclient.Dial(filepath.Join(d.pagesDir(), "pages.sock"))
 }
 
 // stopHost ends the stream in order: the sinks flush what they have and let go

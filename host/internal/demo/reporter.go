@@ -12,11 +12,11 @@ import (
 // How often the view is renewed.
 const (
 	drawEvery = 200 * time.Millisecond // on a terminal
-	textEvery = time.Second
+	textEvery = 2 * time.Second
 )
 
 // reporter shows how the run goes: on a terminal the view is drawn anew in its
-// place, elsewhere there is a line for every step, and one a second meanwhile.
+// place, elsewhere there is a line for every step, and one every two seconds meanwhile.
 type reporter struct {
 	out    io.Writer
 	fail   func(error) // ends the run, when nobody can see it any more

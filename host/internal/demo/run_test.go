@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/walplex/walplex/host/internal/postgres/pgtest"
 	"github.com/walplex/walplex/plugins/audit"
@@ -41,6 +43,7 @@ var keptPattern = regexp.MustCompile(`(?m)^Kept: (.*)$`)
 func TestCommand(t *testing.T) {
 	program := walplex(t)
 	t.Run("whole", func(t *testing.T) { testWhole(t, program) })
+	t.Run("sabotage", func(t *testing.T) { testSabotage(t, program) })
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(sig.String(), func(t *testing.T) { testSignal(t, program, sig) })
 	}
@@ -69,19 +72,34 @@ func testWhole(t *testing.T, program string) {
 		t.Errorf("there are escape sequences in what is no terminal:\n%q", out)
 	}
 	for _, want := range []string{
+		`(?m)^  ok  start the stream and its sinks +[\d.]+ s  base backup at 0/[0-9A-F]+$`,
 		`(?m)^  yes     the archive is pg_wal, byte for byte +\d segments, [\d,]+ bytes$`,
-		`(?m)^  yes     the audit trail has every record once +[\d,]+ records, as pg_waldump counts$`,
-		`(?m)^  yes     a page of the page cache is the server's +pgbench_accounts block [\d,]+, 8,190 bytes$`,
-		`(?m)^  yes     the server stopped while the stream was attached +fast shutdown in \d+\.\d\d s$`,
-		`(?m)^  load    [\d,]+ bytes of WAL, [\d,]+ records, [\d.]+ s: [\d.]+ MB/s, [\d,]+ records/s, [\d,]+ transactions/s$`,
-		`(?m)^  streaming: received 0/[0-9A-F]+, .*; written and flushed: archive 0/.*, pages 0/.*, trail 0/`,
+		`(?m)^  yes     the audit trail has every record once +[\d,]+ records, none missing$`,
+		`(?m)^  yes     the page cache has every page right +[\d,]+ pages, 0 different$`,
+		`(?m)^  yes     the dropped table's rows are all back +5,500 rows, the same SHA-256$`,
+		`(?m)^  yes     the server stopped under the stream +fast shutdown in \d+\.\d\d s$`,
+		`(?m)^  load    [\d,]+ bytes of WAL, [\d,]+ records, [\d,]+ transactions/s$`,
+		`(?m)^          [\d.]+ MB/s and [\d,]+ records/s for [\d.]+ s, until all was flushed$`,
+		`(?m)^      [\d.]+ [kM]?B received at [\d.]+ MB/s, 0/[0-9A-F]+; all flushed to 0/`,
 	} {
 		if !regexp.MustCompile(want).Match(out) {
 			t.Errorf("the output does not match %s:\n%s", want, out)
 		}
 	}
+	for line := range strings.Lines(string(out)) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("a line has %d columns, and a terminal 80: %q", n, line)
+		}
+	}
+	// Twice: what COPY said before the drop, and what was read back.
+	if sums := sumPattern.FindAllSubmatch(out, -1); len(sums) != 2 || !bytes.Equal(sums[0][1], sums[1][1]) {
+		t.Errorf("the checksums of the table are %q:\n%s", sums, out)
+	}
 	t.Run("damage", func(t *testing.T) { testDamage(t, dir) })
+	t.Run("pages", func(t *testing.T) { testPages(t, dir) })
 }
+
+var sumPattern = regexp.MustCompile(`5,500 rows, (SHA-256 [0-9a-f]{8})`)
 
 // testDamage proves again what a run has kept, then damages it and sees each
 // proof fail.
@@ -104,15 +122,19 @@ func testDamage(t *testing.T, dir string) {
 	}
 	whole := readFile(t, files[0])
 	lines := bytes.SplitAfter(whole, []byte("\n"))
-	other := `{"other":"` + strings.Repeat(".", len(lines[50])-len(`{"other":""}`)-1) + "\"}\n" // no record's line
+	at = 50 // a line that is as long as the one before it, which can stand for it
+	for len(lines[at-1]) != len(lines[at]) {
+		at++
+	}
+	other := `{"other":"` + strings.Repeat(".", len(lines[at])-len(`{"other":""}`)-1) + "\"}\n" // no record's line
 	for _, c := range []struct{ instead, want string }{
 		{"", files[0] + ": it has "},
-		{other, files[0] + ":52: a record is missing"},
-		{string(lines[49]), files[0] + ":51: the record at "},
+		{other, fmt.Sprintf("%s:%d: a record is missing", files[0], at+2)},
+		{string(lines[at-1]), fmt.Sprintf("%s:%d: the record at ", files[0], at+1)},
 	} {
-		writeFile(t, files[0], bytes.Join([][]byte{bytes.Join(lines[:50], nil), []byte(c.instead), bytes.Join(lines[51:], nil)}, nil))
+		writeFile(t, files[0], bytes.Join([][]byte{bytes.Join(lines[:at], nil), []byte(c.instead), bytes.Join(lines[at+1:], nil)}, nil))
 		if p, err := d.proveKept(t); p != trailClaim || err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("with %q instead of line 51: %v; want %q", c.instead, err, c.want)
+			t.Errorf("with %q instead of line %d: %v; want %q", c.instead, at+1, err, c.want)
 		}
 	}
 	writeFile(t, files[0], whole)
@@ -140,13 +162,14 @@ func testDamage(t *testing.T, dir string) {
 // kept is a run of which only the directory is left.
 type kept struct {
 	demo
-	walDir string
+	walDir  string
+	version int // of the server, as the protocol tells it
 }
 
 func keptRun(t *testing.T, dir string) *kept {
 	t.Helper()
 	tools := pgtest.New(t)
-	k := &kept{demo: demo{dir: dir}, walDir: filepath.Join(dir, "postgres", "data", "pg_wal")}
+	k := &kept{demo: demo{dir: dir}, walDir: filepath.Join(dir, "postgres", "data", "pg_wal"), version: tools.Install().Version}
 	out, err := tools.Tool(t.Context(), "pg_controldata", filepath.Dir(k.walDir)).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -175,7 +198,7 @@ func (k *kept) proveKept(t *testing.T) (claim, error) {
 	if _, err := compareArchive(t.Context(), k.walDir, k.archiveDir(), k.span()); err != nil {
 		return archiveClaim, err
 	}
-	if _, err := k.proveTrail(t.Context()); !errors.Is(err, errDiffers) && err != nil {
+	if _, err := k.verifyTrail(t.Context()); !errors.Is(err, errDiffers) && err != nil {
 		t.Fatal(err)
 	}
 	err := k.proofs[trailClaim].err
@@ -228,7 +251,22 @@ func testSignal(t *testing.T, program string, sig syscall.Signal) {
 // directory and the processes of its server and sinks.
 func untilLoad(t *testing.T, lines *bufio.Scanner) (dir string, pids []int) {
 	t.Helper()
-	for lines.Scan() && !strings.Contains(lines.Text(), "load: pgbench -i") {
+	dir, data := untilLine(t, lines, "load: pgbench -i")
+	for _, m := range pidPattern.FindAllSubmatch(readFile(t, filepath.Join(dir, "host.log")), -1) {
+		pids = append(pids, number(t, string(m[1])))
+	}
+	if len(pids) != 3 {
+		t.Fatalf("the sinks are %d", pids)
+	}
+	pid, _, _ := strings.Cut(string(readFile(t, filepath.Join(data, "postmaster.pid"))), "\n")
+	return dir, append(pids, number(t, pid))
+}
+
+// untilLine reads a run's output until a step is done, and answers its directory
+// and that of its server's data.
+func untilLine(t *testing.T, lines *bufio.Scanner, step string) (dir, data string) {
+	t.Helper()
+	for lines.Scan() && !strings.Contains(lines.Text(), step) {
 		if m := placePattern.FindStringSubmatch(lines.Text()); m != nil {
 			dir = m[1]
 		}
@@ -236,15 +274,11 @@ func untilLoad(t *testing.T, lines *bufio.Scanner) (dir string, pids []int) {
 	if dir == "" {
 		t.Fatalf("the run does not say where it is: %v", lines.Err())
 	}
-	for _, m := range pidPattern.FindAllSubmatch(readFile(t, filepath.Join(dir, "host.log")), -1) {
-		pids = append(pids, number(t, string(m[1])))
-	}
 	files, err := filepath.Glob(filepath.Join(dir, "*", "data", "postmaster.pid"))
-	if err != nil || len(files) != 1 || len(pids) != 3 {
-		t.Fatalf("sinks %d, servers %q: %v", pids, files, err)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("the servers are %q: %v", files, err)
 	}
-	pid, _, _ := strings.Cut(string(readFile(t, files[0])), "\n")
-	return dir, append(pids, number(t, pid))
+	return dir, filepath.Dir(files[0])
 }
 
 func number(t *testing.T, s string) int {

@@ -3,7 +3,6 @@ package demo
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ const clients = 4
 func settings() map[string]string {
 	return map[string]string{
 		"wal_keep_size": "1TB", // nothing of pg_wal goes: it is what the archive is compared with
-		"autovacuum":    "off", // nothing touches the page that is compared
+		"autovacuum":    "off", // the load is what we say it is
 	}
 }
 
@@ -38,8 +37,8 @@ func (d *demo) startServer(ctx context.Context) (string, error) {
 	if err := c.Start(ctx); err != nil {
 		return "", err
 	}
-	if err := c.Exec(ctx, "CREATE EXTENSION pageinspect"); err != nil {
-		return "", fmt.Errorf("%w; it is among PostgreSQL's additional modules: install them with 'apt-get install postgresql-contrib' or the like", err)
+	if err := c.Exec(ctx, ordersSQL()...); err != nil {
+		return "", err
 	}
 	redo, err := c.QueryString(ctx, "SELECT redo_lsn FROM pg_control_checkpoint()")
 	if err != nil {
@@ -48,7 +47,7 @@ func (d *demo) startServer(ctx context.Context) (string, error) {
 	if d.redo, err = wal.ParseLSN(redo); err != nil {
 		return "", err
 	}
-	return "a throwaway cluster on a Unix socket", nil
+	return "a throwaway cluster", nil
 }
 
 func version(in postgres.Install) string {
@@ -66,29 +65,12 @@ func (d *demo) fill(ctx context.Context) (string, error) {
 	return "", err
 }
 
-var tpsPattern = regexp.MustCompile(`(?m)^tps = (\d+)`)
-
-// bench runs pgbench's own transactions. After a checkpoint, the first change of
-// each page writes the page's image too: that is the most WAL that there can be.
-func (d *demo) bench(ctx context.Context) (string, error) {
-	if err := d.cluster.Checkpoint(ctx); err != nil {
-		return "", err
-	}
-	out, err := d.cluster.Pgbench(ctx, "-c", strconv.Itoa(clients), "-T", strconv.Itoa(int(d.o.Load/time.Second)))
-	if err != nil {
-		return "", err
-	}
-	m := tpsPattern.FindStringSubmatch(out)
-	if m == nil {
-		return "", fmt.Errorf("pgbench does not say its transactions a second:\n%s", out)
-	}
-	n, err := strconv.ParseInt(m[1], 10, 64)
-	d.load.transactions = group(n)
-	return d.load.transactions + " transactions/s", err
-}
-
 // awaitFlush waits until the server was told that all sinks hold its WAL durably.
 func (d *demo) awaitFlush(ctx context.Context) (string, error) {
+	var err error
+	if d.blocks, err = d.countBlocks(ctx); err != nil {
+		return "", err
+	}
 	target, err := d.cluster.FlushLSN(ctx)
 	if err != nil {
 		return "", err

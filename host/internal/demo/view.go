@@ -27,17 +27,18 @@ type stepView struct {
 	failed       bool
 }
 
-// Widths of columns; the stream's fit into 80.
+// Widths of columns: all fit into 80, the last of which is left free.
 const (
-	stepWidth  = 36
-	barWidth   = 24
+	stepWidth  = 32
+	timeWidth  = 8
+	barWidth   = 28
 	stateWidth = 12
 	nameWidth  = 10
 	typeWidth  = 14
 	lsnWidth   = 12
 	sizeWidth  = 10
-	rateWidth  = 12
-	countWidth = 12
+	rateWidth  = 11
+	countWidth = 11
 )
 
 // lines are what a terminal shows. Their number does not change.
@@ -57,13 +58,13 @@ func (t *stepView) line(now time.Time, s style) string {
 	name := cell(t.name, stepWidth)
 	switch {
 	case t.began.IsZero():
-		return s.dim("         " + strings.TrimRight(name, " "))
+		return s.dim("      " + strings.TrimRight(name, " "))
 	case t.ended.IsZero():
-		return "    " + s.bold(">") + "    " + name + cell(seconds(now.Sub(t.began)), -8) + "   " + t.bar(now)
+		return strings.TrimRight("   "+s.bold(">")+"  "+name+cell(seconds(now.Sub(t.began)), -timeWidth)+"  "+t.bar(now), " ")
 	case t.failed:
-		return "  " + s.red("failed") + " " + name + cell(seconds(t.ended.Sub(t.began)), -8)
+		return "  " + s.red("NO") + "  " + name + cell(seconds(t.ended.Sub(t.began)), -timeWidth)
 	}
-	return strings.TrimRight("   "+s.green("ok")+"    "+name+cell(seconds(t.ended.Sub(t.began)), -8)+"   "+t.note, " ")
+	return strings.TrimRight("  "+s.green("ok")+"  "+name+cell(seconds(t.ended.Sub(t.began)), -timeWidth)+"  "+t.note, " ")
 }
 
 // bar shows how much of a step of known length is done.
@@ -84,7 +85,6 @@ func (v *view) streamLines(s style) []string {
 			cell("records", -countWidth) + cell("records/s", -countWidth) + cell("lag", -sizeWidth)),
 		"  " + cell(string(st.State), stateWidth) + cell(st.Received.String(), -lsnWidth) + cell(size(float64(st.Bytes)), -sizeWidth) + cell(v.rate(), -rateWidth) +
 			cell(group(st.Records), -countWidth) + cell(v.recordRate(), -countWidth) + cell(behind(st.Server, st.Received), -sizeWidth),
-		"",
 		s.dim("  " + cell("sink", nameWidth) + cell("type", typeWidth) + cell("written", -lsnWidth) + cell("flushed", -lsnWidth) + cell("unflushed", -countWidth)),
 	}
 	for _, k := range st.Sinks {
@@ -95,6 +95,8 @@ func (v *view) streamLines(s style) []string {
 			line += "   " + s.red("down")
 		case k.Starts > 1:
 			line += "   " + s.red("started "+group(int64(k.Starts))+" times")
+		case k.State == stream.SinkBackup || k.State == stream.SinkCatchingUp:
+			line += "   " + s.dim(string(k.State))
 		}
 		out = append(out, line)
 	}
@@ -126,13 +128,12 @@ func behind(to, at wal.LSN) string {
 	return size(float64(to - at))
 }
 
-// text is what is written once a second where there is no terminal.
+// text is what is written now and then where there is no terminal.
 func (v *view) text() string {
 	st := v.stream
-	var b strings.Builder
-	fmt.Fprintf(&b, "  %s: received %s, %s, %s, %s records/s, lag %s", st.State, st.Received, size(float64(st.Bytes)), v.rate(), v.recordRate(), behind(st.Server, st.Received))
-	for i, k := range st.Sinks {
-		fmt.Fprintf(&b, "%s %s %s %s", [...]string{"; written and flushed:", ","}[min(i, 1)], k.Name, k.Written, k.Flushed)
+	flushed := st.Received
+	for _, k := range st.Sinks {
+		flushed = min(flushed, k.Flushed)
 	}
-	return b.String()
+	return fmt.Sprintf("      %s received at %s, %s; all flushed to %s", size(float64(st.Bytes)), v.rate(), st.Received, flushed)
 }

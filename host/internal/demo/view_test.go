@@ -74,25 +74,23 @@ func TestView(t *testing.T) {
 	want := `the title
 in a directory
 
-   ok    start PostgreSQL                      0.81 s   a note
-  failed compare something                    12.00 s
-    >    load: pgbench -c 4                    5.00 s   [############............]
-         stop the sinks
+  ok  start PostgreSQL                  0.81 s  a note
+  NO  compare something                12.00 s
+   >  load: pgbench -c 4                5.00 s  [##############..............]
+      stop the sinks
 
-  stream          received       WAL        rate     records   records/s       lag
-  streaming      0/F6498B0  262.4 MB   27.2 MB/s     194,026      41,998    1.7 MB
-
-  sink      type               written     flushed   unflushed
-  archive   segment_file     0/F648F58   0/F646D38     11.1 kB
-  pages     page_cache       0/F63DAF8   0/F60BD50    252.8 kB   started 2 times
-  trail     audit            0/F6498B0   0/F6498B0         0 B   down`
+  stream          received       WAL       rate    records  records/s       lag
+  streaming      0/F6498B0  262.4 MB  27.2 MB/s    194,026     41,998    1.7 MB
+  sink      type               written     flushed  unflushed
+  archive   segment_file     0/F648F58   0/F646D38    11.1 kB   catching up
+  pages     page_cache       0/F63DAF8   0/F60BD50   252.8 kB   started 2 times
+  trail     audit            0/F6498B0   0/F6498B0        0 B   down`
+	v.stream.Sinks[0].State = stream.SinkCatchingUp
 	if got := strings.Join(v.lines(false), "\n"); got != want {
 		t.Errorf("the view is\n%s\nwant\n%s", got, want)
 	}
-	text := "  streaming: received 0/F6498B0, 262.4 MB, 27.2 MB/s, 41,998 records/s, lag 1.7 MB; " +
-		"written and flushed: archive 0/F648F58 0/F646D38, pages 0/F63DAF8 0/F60BD50, trail 0/F6498B0 0/F6498B0"
-	if got := v.text(); got != text {
-		t.Errorf("the line is\n%s\nwant\n%s", got, text)
+	if got, want := v.text(), "      262.4 MB received at 27.2 MB/s, 0/F6498B0; all flushed to 0/F60BD50"; got != want {
+		t.Errorf("the line is\n%s\nwant\n%s", got, want)
 	}
 	v.stream.State = stream.Stopped
 	if got := v.rate() + v.recordRate(); got != "--" {
@@ -108,8 +106,9 @@ func TestResultTable(t *testing.T) {
 		err   error
 	}{
 		{archiveClaim, "16 segments, 255,057,240 bytes", nil},
-		{trailClaim, "164,097 records, as pg_waldump counts", errors.New("a line is missing")},
-		{pageClaim, "pgbench_accounts block 0, 8,190 bytes", nil},
+		{trailClaim, "164,097 records, none missing", errors.New("a line is missing")},
+		{pagesClaim, "21,851 pages, 0 different", nil},
+		{tableClaim, "5,500 rows, the same SHA-256", errors.New("a row is missing")},
 		{stopClaim, "fast shutdown in 0.04 s", nil},
 	}
 	for _, c := range claims {
@@ -118,21 +117,46 @@ func TestResultTable(t *testing.T) {
 		}
 	}
 	want := `
-  proved  claim                                              compared
-  yes     the archive is pg_wal, byte for byte               16 segments, 255,057,240 bytes
-  NO      the audit trail has every record once              differs
-  yes     a page of the page cache is the server's           pgbench_accounts block 0, 8,190 bytes
-  yes     the server stopped while the stream was attached   fast shutdown in 0.04 s
+  proved  claim                                   compared
+  yes     the archive is pg_wal, byte for byte    16 segments, 255,057,240 bytes
+  NO      the audit trail has every record once   differs
+  yes     the page cache has every page right     21,851 pages, 0 different
+  NO      the dropped table's rows are all back   differs
+  yes     the server stopped under the stream     fast shutdown in 0.04 s
 
-  load    249,418,824 bytes of WAL, 163,606 records, 9.7 s: 25.7 MB/s, 16,866 records/s, 2,361 transactions/s
+  load    249,418,824 bytes of WAL, 163,606 records, 2,361 transactions/s
+          25.7 MB/s and 16,866 records/s for 9.7 s, until all was flushed
 `
 	var out strings.Builder
 	d.o.Out, d.dump.within, d.show = &out, 163606, &reporter{}
-	if err := d.result(); err == nil || err.Error() != "not proved: the audit trail has every record once: a line is missing" {
+	differences := "not proved: the audit trail has every record once: a line is missing\nnot proved: the dropped table's rows are all back: a row is missing"
+	if err := d.result(); err == nil || err.Error() != differences {
 		t.Errorf("the result's error is %v", err)
 	}
 	if out.String() != want {
 		t.Errorf("the result is\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+// TestWidth checks that nothing which is fixed goes beyond 80 columns, and that all
+// of a run fits on a terminal of 24 lines.
+func TestWidth(t *testing.T) {
+	d := demo{o: Options{Load: 10 * time.Second}}
+	v := sampleView()
+	v.steps = nil
+	for _, s := range d.steps() {
+		if n := len(s.name); n > stepWidth {
+			t.Errorf("%q has %d columns, want at most %d", s.name, n, stepWidth)
+		}
+		v.steps = append(v.steps, stepView{name: s.name})
+	}
+	for c := range claims {
+		if n := len(claim(c).String()); n >= claimWidth {
+			t.Errorf("%q has %d columns, want less than %d", claim(c), n, claimWidth)
+		}
+	}
+	if n := len(v.lines(false)); n > 23 {
+		t.Errorf("the view has %d lines, want at most 23", n)
 	}
 }
 
