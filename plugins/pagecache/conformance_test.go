@@ -8,3 +8,7 @@ import (
 )
 
 func TestContract(t *testing.T) { sinktest.Run(t, pagecache.Definition) }
+
+func TestContractFromBackup(t *testing.T) {
+	sinktest.Run(t, pagecache.Definition, sinktest.Config(map[string]any{"base_backup": true}))
+}

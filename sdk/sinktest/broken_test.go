@@ -213,7 +213,8 @@ func (l *list) Rewind(_ context.Context, e *sdk.Epoch) (wal.LSN, error) {
 	return l.to, l.keep()
 }
 
-// held reads the list of a closed sink.
+// held reads the list of a closed sink, up to the first line that is none: what a
+// loss of power leaves of one that was not synced may be zeros.
 func held(fsys durable.FS, dir string) (out []wal.LSN, err error) {
 	b, err := readAll(fsys, filepath.Join(dir, "directory", "list"))
 	if err != nil {
@@ -222,7 +223,7 @@ func held(fsys durable.FS, dir string) (out []wal.LSN, err error) {
 	for line := range strings.Lines(string(b)) {
 		var lsn uint64
 		if _, err := fmt.Sscan(line, &lsn); err != nil {
-			return nil, err
+			break
 		}
 		out = append(out, wal.LSN(lsn))
 	}
