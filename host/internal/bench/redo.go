@@ -68,9 +68,9 @@ func redoTable(ctx context.Context, b *bench) (_ *report, err error) {
 	r := &report{
 		title: "Redo: every changed page, against PostgreSQL's crash recovery",
 		method: fmt.Sprintf("%.2f GB of WAL after one checkpoint, with `full_page_writes` on: pgbench's tables at scale %d, its own script, and an insert into a table with three indexes in each transaction; %d records, %d changes of pages, %d of them images. "+
-			"Both begin with the same files as of the checkpoint and the same segments, in the page cache, on one core (`taskset`), and end with all pages in the relations' files and fsynced; after a run of each all %d pages of users' relations are equal (checked before). "+
+			"Both begin with the same files as of the checkpoint and the same segments, in the page cache, on one core (`taskset`), and end with all pages in the relations' files and fsynced; after a run of each all %d pages of users' relations and transactions' states are equal (checked before). "+
 			"PostgreSQL is `postgres --single`, so that redo, the checkpoint at its end and all writing are one process, with `fsync` on and `recovery_init_sync_method = syncfs`, which spares it the opening of all files; walplex is package `host/internal/replay` with %d MiB for changes that wait, beside the WAL, which it maps. "+
-			"Both are timed from the process's start to its end. The server also keeps the states of transactions, one change for each commit, which walplex leaves out.",
+			"Both are timed from the process's start to its end.",
 			k.volume/1e9, redoScale, done.Records, done.Changes, done.Images, pages, redoMemory>>20),
 		columns: []string{"`shared_buffers`", "walplex", "PostgreSQL", "walplex, WAL", "**times as fast**", "goal", "walplex, CPU", "PostgreSQL, CPU", "**PostgreSQL's CPU time ÷ walplex's**", "others' share of the CPUs, at most"},
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/walplex/walplex/sdk/wal/relfile"
 )
 
-// CompareDirs compares the pages of users' relations in two data directories, ours
+// CompareDirs compares the pages of users' relations, and of transactions' states,
+// multixacts and commit times, in two data directories, ours
 // and that of a server which has recovered from the same files and WAL, and was
 // stopped before anybody read them: all bytes, but one flag of GiST, and pd_lsn of
 // heap pages that are all visible, which a server sets with checksums or
@@ -28,6 +29,9 @@ func CompareDirs(ours, theirs string) (*Recovered, error) {
 			}
 			name, err := filepath.Rel(dir, path)
 			f := relfile.Parse(filepath.ToSlash(name))
+			if f.Kind >= relfile.Xact {
+				names[name] = f
+			}
 			if f.Kind == relfile.Relation && f.Rel.Rel >= firstNormalOID && f.Fork != wal.FSMFork {
 				names[name] = f
 				unlogged[f.Rel] = unlogged[f.Rel] || f.Fork == wal.InitFork
@@ -71,8 +75,15 @@ func (d *Recovered) compareFiles(f relfile.File, ours, theirs string) error {
 			want = pageBytes(b[at:])
 		}
 		d.Pages++
-		hide(&got, &want, f.Fork)
+		if f.Kind == relfile.Relation {
+			hide(&got, &want, f.Fork)
+		}
 		if got != want {
+			if f.Kind != relfile.Relation {
+				d.Failed++
+				d.Failures = append(d.Failures, fmt.Sprintf("%s, byte %d: %s", ours, at, difference(&got, &want)))
+				continue
+			}
 			d.fail(pageKey{f.Rel, f.Fork, f.FirstBlock() + wal.BlockNumber(at/wal.BlockSize)}, difference(&got, &want))
 		}
 	}

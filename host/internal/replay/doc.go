@@ -23,13 +23,15 @@
 // initialised, must be of a relation that a later record drops or truncates
 // (log_invalid_page in access/transam/xlogutils.c).
 //
-// Not done is what is no page of a relation: the states of transactions,
-// multixacts and commit times are as they were, and so is pg_control. Nor are
-// pages whose changes are not logged: the free space map but for its images (a
-// truncation empties it), and unlogged relations. So no server can be started on
-// the result; its pages are what it is for. A tablespace that is
-// made lies in the directory itself; one that is a link is followed, and should
-// lead to a copy too.
+// The states of transactions, multixacts and commit times (package slru) are few
+// pages; they are kept in memory and written in the end.
+//
+// Not done are changes that are not logged: of the free space map all but its
+// images (a truncation empties it), unlogged relations, and the first page of
+// commit times where a server begins to keep them. pg_control and the WAL stay as
+// they were: the pages are what the result is for. A tablespace that is made lies
+// in the directory itself; one that is a link is followed, and should lead to a copy
+// too.
 //
 // The work is one goroutine's.
 package replay

@@ -54,10 +54,12 @@ const heapBlocksPerMapPage = (wal.BlockSize - 24) * 4
 func (e *engine) effects(rec *wal.Record) error {
 	switch rec.RmgrID {
 	case wal.RmgrTransaction:
-		if rec.Info&xactHasInfo == 0 {
-			return nil
+		if err := e.slrus.record(rec); err != nil || rec.Info&xactHasInfo == 0 {
+			return err
 		}
 		return e.dropped(rec)
+	case wal.RmgrCLOG, wal.RmgrMultiXact, wal.RmgrCommitTs:
+		return e.slrus.record(rec)
 	case wal.RmgrStorage:
 		return e.storage(rec)
 	case wal.RmgrDatabase:
@@ -70,6 +72,7 @@ func (e *engine) effects(rec *wal.Record) error {
 		if rec.Info&infoMask == xlogBackupEnd {
 			e.control.backup = false
 		}
+		return e.slrus.record(rec)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/walplex/walplex/sdk/wal"
 	"github.com/walplex/walplex/sdk/wal/redo"
+	"github.com/walplex/walplex/sdk/wal/slru"
 	"github.com/walplex/walplex/sdk/wal/xlogreader"
 )
 
@@ -40,6 +41,7 @@ type engine struct {
 	control *control
 	disk    *disk
 	src     *source
+	slrus   slrus
 	window  window
 	run     run
 	invalid map[pageID]wal.LSN // pages that were not there, and the first record that wanted them
@@ -79,11 +81,15 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 		window:  window{memory: max(o.Memory, minMemory), base: c.SegmentSize.Start(c.Redo)},
 		result:  Result{From: c.Redo},
 	}
+	e.slrus = slrus{disk: e.disk, pages: map[slru.Page]*slruPage{}}
 	defer func() { err = errors.Join(err, e.src.close(), e.disk.close()) }()
 	if err := e.records(ctx); err != nil {
 		return nil, err
 	}
 	if err := e.apply(); err != nil {
+		return nil, err
+	}
+	if err := e.slrus.flush(); err != nil {
 		return nil, err
 	}
 	for id, lsn := range e.invalid {
