@@ -2,15 +2,30 @@ package audit
 
 import (
 	"math"
+	"math/bits"
 	"strconv"
 
 	"github.com/walplex/walplex/sdk/wal"
 )
 
-// encoder makes lines. It allocates nothing per record.
+// encoder makes lines. It allocates nothing per record, but what it remembers of
+// former ones, because records that follow each other have much in common. It is
+// not safe for concurrent use.
 type encoder struct {
 	rmgr  [math.MaxUint8 + 1]string // names as JSON strings
 	forks [math.MaxUint8 + 1]string
+
+	version    wal.Version
+	operations [math.MaxUint8 + 1][16]string // of rmgr and xl_info's high four bits: `,"rmgr":…,"operation":…`
+	recent     [4]recentRel                  // by block id, modulo
+}
+
+// recentRel is how the last block reference of an id was written, up to its block
+// number.
+type recentRel struct {
+	rel  wal.RelFileLocator
+	fork wal.ForkNumber
+	text []byte
 }
 
 func newEncoder() *encoder {
@@ -50,10 +65,7 @@ func (e *encoder) appendTail(b []byte, tli wal.TimelineID, rec *wal.Record) []by
 	if rec.Origin != 0 {
 		b = appendNumber(append(b, `,"origin":`...), uint32(rec.Origin))
 	}
-	b = append(b, `,"rmgr":`...)
-	b = append(b, e.rmgr[rec.RmgrID]...)
-	b = append(b, `,"operation":`...)
-	b = appendString(b, rec.Operation())
+	b = append(b, e.operation(rec)...)
 	if micros, ok := rec.XactTime(); ok {
 		b = appendTime(append(b, `,"xact_time":`...), micros)
 	}
@@ -69,14 +81,31 @@ func (e *encoder) appendTail(b []byte, tli wal.TimelineID, rec *wal.Record) []by
 	return append(b, '}', '\n')
 }
 
+// operation is what a line says of the resource manager and the operation, which
+// xl_info's high four bits decide.
+func (e *encoder) operation(rec *wal.Record) string {
+	if e.version != rec.Version {
+		e.version, e.operations = rec.Version, [math.MaxUint8 + 1][16]string{}
+	}
+	text := &e.operations[rec.RmgrID][rec.Info>>4]
+	if *text == "" {
+		*text = `,"rmgr":` + e.rmgr[rec.RmgrID] + `,"operation":` + string(appendString(nil, rec.Operation()))
+	}
+	return *text
+}
+
 func (e *encoder) appendBlock(b []byte, ref *wal.BlockRef) []byte {
 	b = appendNumber(append(b, `{"id":`...), uint32(ref.ID))
-	b = appendNumber(append(b, `,"rel":"`...), uint32(ref.Rel.Spc))
-	b = appendNumber(append(b, '/'), uint32(ref.Rel.DB))
-	b = appendNumber(append(b, '/'), uint32(ref.Rel.Rel))
-	b = append(b, `","fork":`...)
-	b = append(b, e.forks[ref.Fork]...)
-	b = appendNumber(append(b, `,"block":`...), uint32(ref.Block))
+	r := &e.recent[ref.ID%uint8(len(e.recent))]
+	if len(r.text) == 0 || r.rel != ref.Rel || r.fork != ref.Fork {
+		r.rel, r.fork = ref.Rel, ref.Fork
+		r.text = appendNumber(append(r.text[:0], `,"rel":"`...), uint32(ref.Rel.Spc))
+		r.text = appendNumber(append(r.text, '/'), uint32(ref.Rel.DB))
+		r.text = appendNumber(append(r.text, '/'), uint32(ref.Rel.Rel))
+		r.text = append(append(r.text, `","fork":`...), e.forks[ref.Fork]...)
+		r.text = append(r.text, `,"block":`...)
+	}
+	b = appendNumber(append(b, r.text...), uint32(ref.Block))
 	if ref.WillInit() {
 		b = append(b, `,"will_init":true`...)
 	}
@@ -114,15 +143,14 @@ const upperHex = "0123456789ABCDEF"
 
 // appendHex appends n in upper-case hexadecimal without leading zeros.
 func appendHex(b []byte, n uint32) []byte {
-	var digits [8]byte
-	i := len(digits)
-	for {
+	digits := max(1, (bits.Len32(n)+3)/4)
+	b = append(b, "00000000"[:digits]...)
+	for i := len(b) - 1; digits > 0; digits-- {
+		b[i] = upperHex[n&0xF]
+		n >>= 4
 		i--
-		digits[i] = upperHex[n&0xF]
-		if n >>= 4; n == 0 {
-			return append(b, digits[i:]...)
-		}
 	}
+	return b
 }
 
 // appendTime appends a TimestampTz, microseconds since 2000-01-01 UTC. Years
