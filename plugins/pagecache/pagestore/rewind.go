@@ -107,8 +107,9 @@ func (s *Store) goBack(ctx context.Context, st State, beyond bool) error {
 		if err := s.cutIndex(ctx); err != nil {
 			return err
 		}
-		s.visible.publish(st)
 	}
+	// Before anybody reads again, who would keep a page as of an LSN beyond the switch.
+	s.visible.publish(st)
 	if err := s.readLastMark(); err != nil {
 		return err
 	}
