@@ -2,10 +2,14 @@ package pagestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -232,3 +236,77 @@ type unsyncedFile struct{ vfs.File }
 
 func (unsyncedFile) Sync() error     { return nil }
 func (unsyncedFile) SyncData() error { return nil }
+
+// TestCollectFaults lets each operation on the logs' files in turn fail while the
+// history is collected: an error is told, and nothing that was not to be collected
+// is lost.
+func TestCollectFaults(t *testing.T) {
+	g := newGenerator(3)
+	for range 500 {
+		g.step()
+	}
+	all := openTest(t, vfs.NewMem(), "/d")
+	defer closeTest(t, all)
+	beginAs(t, all, g.w, true)
+	appendAll(t, all, g.w)
+	failures := 0
+	for n := int32(0); ; n++ {
+		fs := vfs.NewCrashableMem()
+		inj := &failingLogs{}
+		s, err := Open(t.Context(), "/d", Options{FS: errorfs.Wrap(fs, inj), MaxLogFile: 16 << 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		beginAs(t, s, g.w, true)
+		appendAll(t, s, g.w)
+		inj.left.Store(n + 1)
+		_, err = s.Collect(t.Context(), CollectOptions{Retain: 5000, MaxReplay: 5})
+		hit := inj.hit.Load()
+		if err != nil {
+			failures++
+			if !errors.Is(err, syscall.ENOSPC) && !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+				t.Fatalf("operation %d: %v", n, err)
+			}
+		}
+		_ = s.Close(t.Context()) // on a disk that is full
+		after := openTest(t, fs.CrashClone(vfs.CrashCloneCfg{}), "/d")
+		st := after.Visible()
+		for _, lsn := range []wal.LSN{st.Horizon, st.LastValid} {
+			if err := sameReads(t.Context(), after, all, g.pages, lsn); err != nil {
+				t.Fatalf("operation %d: %v", n, err)
+			}
+		}
+		if err := checkImages(after); err != nil {
+			t.Fatal(err)
+		}
+		closeTest(t, after)
+		if !hit {
+			break
+		}
+	}
+	if failures < 20 {
+		t.Errorf("only %d operations failed", failures)
+	}
+	t.Logf("%d operations made it fail", failures)
+}
+
+// failingLogs fails one operation on the logs' files, once there are but few left
+// before it, and all that follow.
+type failingLogs struct {
+	left atomic.Int32 // 0: not yet
+	hit  atomic.Bool
+}
+
+func (f *failingLogs) MaybeError(op errorfs.Op) error {
+	if strings.Contains(op.Path, "/index") || op.Kind.ReadOrWrite() != errorfs.OpIsWrite || f.left.Load() == 0 {
+		return nil
+	}
+	if f.left.Load() > 1 {
+		f.left.Add(-1)
+		return nil
+	}
+	f.hit.Store(true)
+	return &os.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
+}
+
+func (f *failingLogs) String() string { return "failing logs" }
