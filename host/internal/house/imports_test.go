@@ -77,6 +77,8 @@ var rules = []rule{
 		not: []string{"os", "io", "time", "log", "log/slog", "net", "sync", "context", module}, except: []string{"sync/atomic", module + "/sdk/wal", module + "/config"}},
 	{from: "host/internal/chain", why: "the chain is pure: no I/O, no clock, no goroutine's lock, no log",
 		not: []string{"os", "io", "time", "log", "log/slog", "net", "sync", "context", module}, except: []string{module + "/sdk/wal"}},
+	{from: "host/internal/tablerecover/pgtext", why: "text of stored values is pure: no I/O, no clock, no lock, no log",
+		not: []string{"os", "io", "time", "log", "log/slog", "net", "sync", "context", module}, except: []string{module + "/sdk/wal"}},
 	{from: "host/internal/status", why: "a report is data: whoever makes it does the I/O",
 		not: []string{"os", "net", "log", "log/slog", "context", "github.com"}, except: []string{module}},
 }
