@@ -1,5 +1,6 @@
-# Three sinks on one stream: an archive, a page cache that sees nothing which the
-# archive has not flushed, and an audit trail of some records that may fall behind.
+# Three sinks on one stream: an archive, a page cache of the whole cluster that sees
+# nothing which the archive has not flushed, and an audit trail of some records that
+# may fall behind.
 
 variable "dsn" {
   description = "connection string of the server, libpq's keywords or a URL"
@@ -42,6 +43,11 @@ stream "main" {
     config {
       directory   = "${var.data}/archive"
       compression = "zstd"
+
+      # Without it, all segments stay.
+      retention {
+        age = "30d"
+      }
     }
   }
 
@@ -49,6 +55,15 @@ stream "main" {
     after = [sink.archive]
     config {
       directory = "${var.data}/pages"
+
+      # When new, it begins with a base backup: then every page of the cluster can be
+      # read as of any LSN since, and so can the rows of a table that was dropped
+      # (walplex table recover).
+      base_backup = true
+
+      # What is older than both goes; without them, all stays.
+      retain     = "100GiB" # of WAL
+      retain_age = "7d"
     }
   }
 
