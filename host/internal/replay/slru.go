@@ -24,6 +24,7 @@ type slrus struct {
 	disk   *disk
 	pages  map[slru.Page]*slruPage
 	recent [slru.CommitTs + 1]*slruPage // of each kind, the one that was changed last
+	absent [slru.CommitTs + 1]slru.Page // of each kind, one that was looked for and is not there
 	list   []slru.Page
 	cuts   []slru.Truncation
 }
@@ -65,6 +66,9 @@ func (s *slrus) page(name slru.Page) (*slruPage, error) {
 	if p := s.recent[name.Kind]; p != nil && p.name == name {
 		return p, nil
 	}
+	if existing && s.absent[name.Kind] == name {
+		return nil, nil // as with every commit where no times are kept
+	}
 	p := s.pages[name]
 	if p == nil {
 		if len(s.pages) >= maxSLRUPages {
@@ -74,10 +78,15 @@ func (s *slrus) page(name slru.Page) (*slruPage, error) {
 		}
 		p = &slruPage{name: name}
 		found, err := s.load(p)
-		if err != nil || !found && existing {
+		if err != nil {
 			return nil, err
 		}
+		if !found && existing {
+			s.absent[name.Kind] = name
+			return nil, nil
+		}
 		s.pages[name] = p
+		s.absent[name.Kind] = slru.Page{}
 	}
 	s.recent[name.Kind] = p
 	return p, nil
