@@ -190,6 +190,10 @@
 // Collect makes images of pages with long histories, too, each under the key of a
 // record (flag 0x10), so that a read does a bounded number of records.
 //
+// Whoever owns the store calls Collect on a timer, as the page_cache sink does with
+// its settings retain (bytes of WAL), retain_age and max_replay. The horizon moves
+// when a quarter more than what is to be kept is there.
+//
 // # Memory
 //
 // Pages that were read stay in memory, each with the LSNs from which and to which
