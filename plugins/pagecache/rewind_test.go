@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -372,5 +373,22 @@ func TestRewindRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// TestRewindBeforeBackup says to a person that a cache whose base backup is of what
+// the new timeline does not have is of no more use: trying again does not help.
+func TestRewindBeforeBackup(t *testing.T) {
+	s := newSink(&Config{Directory: "/pages", Listen: shortDir(t) + "/s", BaseBackup: true}, vfs.NewMem())
+	if _, err := s.Open(t.Context(), &sdk.OpenRequest{System: testSystem}); err != nil {
+		t.Fatal(err)
+	}
+	importBackup(t, s, nil, 0x200028, 0x200100, 1)
+	lsn, err := s.Rewind(t.Context(), &sdk.Epoch{OldTimeline: 1, SwitchLSN: 0x200080, NewTimeline: 2, History: []byte("1\t0/200080\tx\n")})
+	if !sdk.IsPermanent(err) || !strings.Contains(err.Error(), "0/200080 lies before 0/200100") || !strings.Contains(err.Error(), "use an empty directory") {
+		t.Errorf("%s, %v", lsn, err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -188,7 +188,11 @@ func (s *sink) Rewind(ctx context.Context, e *sdk.Epoch) (wal.LSN, error) {
 		return 0, err
 	}
 	if err := s.store.Rewind(ctx, e.NewTimeline, lsn); err != nil {
-		return 0, fmt.Errorf("page cache in %s: %w", s.config.Directory, err)
+		err = fmt.Errorf("page cache in %s: %w", s.config.Directory, err)
+		if errors.Is(err, pagestore.ErrBelowHorizon) {
+			err = sdk.Permanent(err) // what was collected, or was never there, does not come back
+		}
+		return 0, err
 	}
 	st = s.store.State()
 	s.at, s.started = pagestore.Progress{Position: st.Position, LastValid: st.LastValid}, false
