@@ -49,9 +49,18 @@ func (s *Store) EachRecord(ctx context.Context, id PageID, from, to wal.LSN, f f
 	// Of what was collected there can be keys, and no records.
 	m, err := s.openTouches(ctx, id, max(from, s.visible.collected()), at)
 	if err == nil {
-		err = errors.Join(m.each(ctx, f), m.close())
+		err = s.eachTouch(ctx, m, from, f)
 	}
 	return at, s.unlessCollected(at, err)
+}
+
+// eachTouch calls f with the records of m and closes it. Nothing was collected of
+// them if the horizon has not come beyond from since before m was opened.
+func (s *Store) eachTouch(ctx context.Context, m *touches, from wal.LSN, f func(*wal.Record, RecordFlags, uint8) error) error {
+	if h := s.visible.horizon(); from != 0 && from < h {
+		return errors.Join(belowHorizon(from, h), m.close())
+	}
+	return errors.Join(m.each(ctx, f), m.close())
 }
 
 // touches goes through the records of a page: those under its keys and the
