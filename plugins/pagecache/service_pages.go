@@ -36,14 +36,15 @@ func (s *service) GetPages(req *pagepb.GetPagesRequest, stream pagepb.Pages_GetP
 		if sent {
 			return status.Errorf(codes.Aborted, "the server was promoted before all pages as of %s were read; try again", at)
 		}
+		count := n // of this attempt
 		if n == 0 && len(req.Pages) == 0 {
 			blocks, _, err := s.store.RelSize(ctx, ids(0).Rel, ids(0).Fork, at)
 			if err != nil {
 				return err
 			}
-			n = max(0, int(blocks)-int(req.FirstBlock))
+			count = max(0, int(blocks)-int(req.FirstBlock))
 		}
-		return s.sendPages(ctx, at, ids, n, func(k *chunk) error {
+		return s.sendPages(ctx, at, ids, count, func(k *chunk) error {
 			sent = true
 			return stream.SendMsg(k)
 		})

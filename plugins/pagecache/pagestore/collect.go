@@ -114,13 +114,19 @@ func (s *Store) Collect(ctx context.Context, o CollectOptions) (Collected, error
 	if st.SystemID == 0 {
 		return Collected{}, nil
 	}
+	if err := s.reopenImages(); err != nil {
+		return Collected{}, err
+	}
 	c := &collection{s: s, st: st, flushed: s.images.state, inBatch: make(map[PageID]bool), batch: s.ix.db.NewBatch(), page: make([]byte, wal.BlockSize)}
 	defer c.batch.Close() // it was committed, or is not wanted
 	err := c.run(run, o)
 	switch {
 	case err == nil:
 	case run.Err() != nil && ctx.Err() == nil:
-		err = c.flush() // others have ended it: what is done, stays
+		// Others have ended it: what is done, stays.
+		if err = c.flush(); err != nil {
+			err = errors.Join(err, s.forgetCollection())
+		}
 	default:
 		err = errors.Join(err, s.forgetCollection())
 	}
@@ -141,6 +147,28 @@ func (s *Store) forgetCollection() error {
 		return err
 	}
 	m.state = st
+	return nil
+}
+
+// reopenImages goes on behind what is durable of the images, where writing them has
+// failed: a disk that was full can have room again.
+func (s *Store) reopenImages() error {
+	m := &s.images
+	if m.failed == nil {
+		return nil
+	}
+	if err := s.forgetCollection(); err != nil {
+		return err
+	}
+	_ = m.log.close() // what was not durable is written again
+	if err := removeLogs(s.fs, m.reader.dir, m.state.log.file); err != nil {
+		return err
+	}
+	l, err := openLog(s.fs, m.reader.dir, m.log.systemID, m.log.maxFile, m.state.log)
+	if err != nil {
+		return err
+	}
+	m.log, m.failed = l, nil
 	return nil
 }
 

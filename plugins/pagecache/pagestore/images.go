@@ -24,7 +24,7 @@ type images struct {
 	state  imagesState // durable with the last batch
 	reader *logReader
 	buf    [imageHeader + wal.BlockSize]byte
-	failed error // why nothing can be written any more, until the store is opened again
+	failed error // why nothing can be written any more, until the log is opened again
 
 	live  map[uint32]liveImages
 	dirty map[uint32]bool // files of which that changed since the last batch
