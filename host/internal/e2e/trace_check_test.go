@@ -370,7 +370,7 @@ func readStates(path string) ([]pageState, error) {
 			if !ok {
 				break
 			}
-			if string(key) == "s" && len(value) == 80 {
+			if string(key) == "s" && len(value) == 88 {
 				le := binary.LittleEndian
 				states = append(states, pageState{to: r.Offset(), position: wal.LSN(le.Uint64(value[24:])),
 					file: le.Uint32(value[48:]), length: int64(le.Uint64(value[56:]))})
