@@ -37,13 +37,14 @@ const (
 // service answers reads on a Unix socket, and on TCP with TLS.
 type service struct {
 	pagepb.UnimplementedPagesServer
-	store  *pagestore.Store
-	keeps  *keeps        // what is not stored
-	major  int           // of the server; 0 is not known
-	chunks chunks        // memory of GetPages
-	calls  chan struct{} // one token a call
-	socket string        // removed at the end
-	doors  []*door
+	store   *pagestore.Store
+	keeps   *keeps        // what is not stored
+	major   int           // of the server; 0 is not known
+	chunks  chunks        // memory of GetPages
+	calls   chan struct{} // one token a call
+	batches chan struct{} // one a call that sends pages
+	socket  string        // removed at the end
+	doors   []*door
 }
 
 // door is a place at which the service listens.
@@ -62,7 +63,7 @@ type place struct {
 
 // serve begins to answer reads of the store.
 func serve(at place, store *pagestore.Store, keeps *keeps, major int) (*service, error) {
-	s := &service{store: store, keeps: keeps, major: major, socket: at.socket, calls: make(chan struct{}, maxCalls)}
+	s := &service{store: store, keeps: keeps, major: major, socket: at.socket, calls: make(chan struct{}, maxCalls), batches: make(chan struct{}, maxBatches)}
 	l, err := listenUnix(at.socket)
 	if err != nil {
 		return nil, err

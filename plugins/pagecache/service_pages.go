@@ -22,6 +22,9 @@ const (
 	chunkPages = 127
 	// readAhead is how many answers are made while one is sent.
 	readAhead = 2
+	// maxBatches is how many calls read and send pages at once, over all connections;
+	// others wait. A client that does not take its answers holds some 5 MiB.
+	maxBatches = 32
 )
 
 // GetPages waits for the LSN and reads the pages.
@@ -43,6 +46,12 @@ func (s *service) GetPages(req *pagepb.GetPagesRequest, stream pagepb.Pages_GetP
 				return err
 			}
 			count = max(0, int(blocks)-int(req.FirstBlock))
+		}
+		select {
+		case s.batches <- struct{}{}:
+			defer func() { <-s.batches }()
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		return s.sendPages(ctx, at, ids, count, func(k *chunk) error {
 			sent = true

@@ -3,6 +3,7 @@ package pagecache
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -222,6 +223,45 @@ func TestRequests(t *testing.T) {
 	if st.SystemIdentifier != waltest.DefaultSystemID || st.Timeline != 1 || st.HorizonLsn != 3<<20 || st.LastRecordLsn != end ||
 		st.LastValidLsn != end || st.FlushedLsn != end || st.ValuesBytes == 0 || st.IndexBytes == 0 {
 		t.Fatalf("status %v", st)
+	}
+}
+
+// TestBatchesAreLimited has as many calls send pages as may: the next one waits
+// for one of them to end.
+func TestBatchesAreLimited(t *testing.T) {
+	w := waltest.New(waltest.Options{})
+	w.Append(waltest.FullPageImage(testRel, 0, waltest.HeapPage(4000, 1)))
+	l := begin(t, vfs.NewMem(), "/pages", w)
+	defer l.close()
+	l.all()
+	client := l.client()
+	for range maxBatches {
+		l.sink.service.batches <- struct{}{}
+	}
+	pages := func(wait time.Duration) (n int, err error) {
+		err = client.Pages(t.Context(), []pageclient.PageName{{Rel: testRel}}, pageclient.AsOf{Wait: wait}, func(r *pagepb.GetPagesResponse) error {
+			n += len(r.Pages) / wal.BlockSize
+			return nil
+		})
+		return n, err
+	}
+	done := make(chan error, 1)
+	go func() {
+		n, err := pages(0)
+		if err == nil && n != 1 {
+			err = fmt.Errorf("%d pages", n)
+		}
+		done <- err
+	}()
+	waiting(t, l, 1)
+	select {
+	case err := <-done:
+		t.Fatalf("a call went beyond the limit: %v", err)
+	default:
+	}
+	<-l.sink.service.batches
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }
 
