@@ -39,6 +39,7 @@ func (s *service) Status(context.Context, *pagepb.StatusRequest) (*pagepb.Status
 		ValuesBytes:      size.Values,
 		IndexBytes:       size.Index,
 		ImageBytes:       size.Images,
+		LiveImageBytes:   size.LiveImages,
 		BaseBackupLsn:    uint64(st.BaseLSN),
 		SegmentSize:      uint32(st.SegmentSize),
 		ServerVersion:    uint32(s.major),

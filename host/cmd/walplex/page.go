@@ -80,8 +80,9 @@ func pageGetCommand() *cobra.Command {
 		Long: `get reads the page as it was at --lsn. An LSN that the sink has not reached is
 waited for. The page is made of its last image, or of the record that initialised it,
 and of all records after that. Hint bits that were never logged are not in it, and its
-checksum is of no use. A page that was changed since the sink began, and has had no
-image since, cannot be read yet: the first change after a checkpoint brings one.`,
+checksum is of no use. Of a sink that began without a base backup, a page that was
+changed since and has had no image cannot be read yet: the first change after a
+checkpoint brings one.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.From, o.TLS, o.Relation, o.Fork, o.Block = source.from, source.tls, name.relation, name.fork, name.block

@@ -360,7 +360,7 @@ func TestCollectFrees(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A file and what is retained; the pages twice over, and a file.
-		if size.Values > 3*64<<10 || size.Images > 2*20*wal.BlockSize+2*64<<10 {
+		if size.Values > 3*64<<10 || size.Images > 2*20*wal.BlockSize+2*64<<10 || size.LiveImages == 0 || size.LiveImages > 20*wal.BlockSize+20*imageBuffer {
 			t.Errorf("after round %d: %+v", round, size)
 		}
 	}

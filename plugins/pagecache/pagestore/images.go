@@ -83,13 +83,18 @@ func (m *images) putLive(b *pebble.Batch) error {
 func (s *Store) readLive() error {
 	m := &s.images
 	m.live, m.dirty = make(map[uint32]liveImages), make(map[uint32]bool)
+	return s.eachLive(func(file uint32, f liveImages) { m.live[file] = f })
+}
+
+// eachLive calls f with what is live in each file, as it is durable.
+func (s *Store) eachLive(f func(file uint32, live liveImages)) error {
 	it, err := s.ix.db.NewIter(spaceBounds(spaceLive))
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if v := it.Value(); len(it.Key()) == fileKeySize && len(v) == 16 {
-			m.live[be.Uint32(it.Key()[1:])] = liveImages{bytes: int64(le.Uint64(v)), length: int64(le.Uint64(v[8:]))}
+			f(be.Uint32(it.Key()[1:]), liveImages{bytes: int64(le.Uint64(v)), length: int64(le.Uint64(v[8:]))})
 		}
 	}
 	if err := errors.Join(it.Error(), it.Close()); err != nil {

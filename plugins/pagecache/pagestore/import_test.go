@@ -97,7 +97,8 @@ func TestImport(t *testing.T) {
 		closeTest(t, s)
 		s = openTest(t, fs, "/d")
 	}
-	if size, err := s.Size(); err != nil || size.Images < 3*4000 || size.Images > 4*wal.BlockSize {
+	if size, err := s.Size(); err != nil || size.Images < 3*4000 || size.Images > 4*wal.BlockSize ||
+		size.LiveImages == 0 || size.LiveImages >= size.Images {
 		t.Errorf("%+v, %v", size, err)
 	}
 	closeTest(t, s)

@@ -11,6 +11,8 @@ type Size struct {
 	Values uint64 // the log of values
 	Images uint64 // the log of images
 	Index  uint64
+
+	LiveImages uint64 // of Images, the entries to which keys lead
 }
 
 // Size asks the file system and the index.
@@ -25,6 +27,9 @@ func (s *Store) Size() (Size, error) {
 		return Size{}, err
 	}
 	if size.Images, err = s.images.reader.size(); err != nil {
+		return Size{}, err
+	}
+	if err := s.eachLive(func(_ uint32, f liveImages) { size.LiveImages += uint64(f.bytes) }); err != nil {
 		return Size{}, err
 	}
 	size.Index = s.ix.db.Metrics().DiskSpaceUsage()
