@@ -30,7 +30,7 @@ func TestProtocolPage(t *testing.T) {
 			t.Errorf("the page does not say %q", want)
 		}
 	}
-	for _, c := range []string{wire.CapApplied, wire.CapDrain, wire.CapRead, wire.CapRewind, wire.CapRecords, wire.CapRing, wire.CapWAL} {
+	for _, c := range []string{wire.CapApplied, wire.CapBackup, wire.CapDrain, wire.CapRead, wire.CapRewind, wire.CapRecords, wire.CapRing, wire.CapWAL} {
 		if !strings.Contains(page, "`"+c+"`") {
 			t.Errorf("the page does not name the capability %q", c)
 		}

@@ -57,7 +57,7 @@ func TestNewSink(t *testing.T) {
 	command(t, dir, "go", "vet", "./...")
 	command(t, dir, "go", "test", "./...")
 	out := command(t, dir, program, "plugin", "test", bin)
-	if !strings.Contains(out, "ok    kill: ") || !strings.Contains(out, "my_counter: 16 passed, 0 failed, 3 not applicable.") {
+	if !strings.Contains(out, "ok    kill: ") || !strings.Contains(out, "my_counter: 16 passed, 0 failed, 4 not applicable.") {
 		t.Error(out)
 	}
 
